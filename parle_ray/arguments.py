@@ -1,0 +1,95 @@
+"""The command line and its YAML files, read into a `Config`."""
+
+import dataclasses
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from parle_ray.complaints import shorten
+from parle_ray.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
+from parle_ray.errors import InputError
+from parle_ray.strategies import STRATEGIES
+
+
+def make_parser(prog: str, description: str) -> ArgumentParser:
+    """A parser of all fields of `Config`; its help is their documentation."""
+    parser = ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog="--strategy.help Parle and --optimizer.help SGD list the arguments of a class.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config=None,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file; later arguments win")
+    parser.add_argument(
+        "--print_config", action="store_true", help="print all settings as YAML, run nothing"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of any error")
+    parser.add_class_arguments(Config, as_group=True)
+    parser.set_defaults(
+        strategy={"class_path": "parle_ray.strategies.Parle"},
+        optimizer={"class_path": "torch.optim.SGD"},
+    )
+    return parser
+
+
+def read(
+    parser: ArgumentParser, argv: Sequence[str], base: Mapping[str, Any] | None = None
+) -> tuple[Config, bool]:
+    """The configuration that `argv` asks for, and whether it is only to be printed.
+
+    Defaults are filled in by the classes themselves, so that another strategy or optimiser does
+    not inherit the arguments of the one it replaces.
+
+    Args:
+        base: fields of `Config` that `argv` may override.
+
+    Raises:
+        InputError: one line that names the argument and the way out.
+    """
+    try:
+        given = parser.parse_args(_by_class_name(argv), defaults=False)
+        values = vars(parser.instantiate(given))
+    except InputError:
+        raise
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise InputError(shorten(str(error))) from error
+    if "optimizer" in given:
+        values["optimizer"] = _inner_optimizer(given.optimizer)
+    names = {field.name for field in dataclasses.fields(Config)}
+    chosen = dict(base or {}) | {name: values[name] for name in names if name in given}
+    if "num_rounds" in given or "num_epochs" in given:
+        for name in {"num_rounds", "num_epochs"} - set(given.keys()):
+            chosen.pop(name, None)
+    return Config(**chosen), bool(given.get("print_config"))
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as a file that `--config` reads."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def _inner_optimizer(given: Any) -> InnerOptimizer:
+    init_args = given.get("init_args")
+    arguments = init_args.as_dict() if init_args else {}
+    if given.class_path == "torch.optim.SGD":
+        arguments = SGD_ARGUMENTS | arguments
+    return InnerOptimizer(given.class_path, arguments)
+
+
+def _by_class_name(argv: Sequence[str]) -> list[str]:
+    """`--strategy elastic_sgd` is `--strategy ElasticSGD`."""
+    argv = list(argv)
+    for i, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option != "--strategy":
+            continue
+        if equals and value in STRATEGIES:
+            argv[i] = f"--strategy={STRATEGIES[value].__name__}"
+        elif not equals and i + 1 < len(argv) and argv[i + 1] in STRATEGIES:
+            argv[i + 1] = STRATEGIES[argv[i + 1]].__name__
+    return argv

@@ -1,0 +1,107 @@
+"""`python -m parle_ray COMMAND`: finds the command, and turns every end into an exit status.
+
+0 done; 2 the user's input cannot be used; 3 the user's code failed; 4 the model diverged; 5 storage
+failed; 7 cluster or authentication; 130 and 143 interrupted and terminated.
+"""
+
+import importlib
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from parle_ray.errors import (
+    ClusterError,
+    Diverged,
+    InputError,
+    StorageError,
+    UserCodeError,
+    nearest,
+)
+
+PROG = "python -m parle_ray"
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": ("parle_ray.commands", "train three replicas on the bundled digits"),
+    "train": ("parle_ray.commands", "train on a Ray cluster, or on one started for the run"),
+    "simulate": ("parle_ray.commands", "the same run in one process, without Ray"),
+    "strategies": ("parle_ray.commands", "list the algorithms"),
+    "doctor": ("parle_ray.doctor", "check this machine and the way to the cluster"),
+}
+"""Command -> the module that has it, imported when it is asked for; what it does."""
+
+STATUS: list[tuple[type[BaseException], int]] = [
+    (InputError, 2),
+    (UserCodeError, 3),
+    (Diverged, 4),
+    (StorageError, 5),
+    (ClusterError, 7),
+]
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run a command; the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(argv, prog)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except _Terminated:
+        return _say("terminated", 143)
+    except SystemExit as end:
+        # Ray replaces the handler of SIGTERM by one that exits with the signal's number.
+        return _say("terminated", 143) if end.code == signal.SIGTERM else _status_of(end)
+    except Exception as error:
+        return _explain(error, "--debug" in argv)
+
+
+def _run(argv: list[str], prog: str) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage(prog))
+        return 0
+    name, *rest = argv
+    if name not in COMMANDS:
+        hint = nearest(name, COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
+        raise InputError(f"there is no command {name!r}.{hint}")
+    command: Callable[[list[str], str], int | None]
+    command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+    return command(rest, prog) or 0
+
+
+def _usage(prog: str) -> str:
+    lines = [f"  {name:<12} {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [f"usage: {prog} COMMAND [ARGUMENTS]", "", *lines, "", f"{prog} COMMAND --help says more."]
+    )
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """One message for what we foresaw, the traceback for what the user's own code raised."""
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), None)
+    if status is None or debug:
+        traceback.print_exception(error)
+    return _say(str(error) or repr(error), 3 if status is None else status)
+
+
+def _say(text: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"parle: {text}", file=sys.stderr)
+    return status
+
+
+def _status_of(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    return _say(str(end.code), 1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated

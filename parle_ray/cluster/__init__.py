@@ -1,0 +1,1 @@
+"""Ray round the two machines: it adds distance, never mathematics."""

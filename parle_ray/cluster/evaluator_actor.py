@@ -1,0 +1,55 @@
+"""The door to an `Evaluator`: a process of its own, so that no round waits for an evaluation."""
+
+import os
+import time
+import traceback
+from dataclasses import replace
+from typing import Any
+
+import ray
+import torch
+
+from parle_ray.cluster.wire import pack_tree, view
+from parle_ray.errors import InputError, UserCodeError
+from parle_ray.evaluate import Evaluator
+from parle_ray.task import Task
+
+
+class EvaluatorActor:
+    """Evaluates masters that it is sent, one after the other.
+
+    It reserves nothing: on CPU it yields to the replicas, on GPUs it shares the first replica's.
+
+    Args:
+        task: a list with the reference of the task.
+        gpu: the index of the GPU to share, or None.
+    """
+
+    def __init__(self, task: list[ray.ObjectRef], gpu: int | None) -> None:
+        os.nice(5)
+        self._device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self._task_ref = task[0]
+        self._evaluator: Evaluator | None = None
+
+    def __repr__(self) -> str:
+        return "evaluator"
+
+    def evaluate(self, master: list[ray.ObjectRef], want_model: bool) -> dict[str, Any]:
+        """Metrics of a master, the seconds they took, and the model's `state_dict` if wanted."""
+        before = time.perf_counter()
+        try:
+            if self._evaluator is None:
+                task: Task = ray.get(self._task_ref)
+                torch.set_num_threads(task.execution.num_threads or 1)
+                execution = replace(task.execution, device=self._device)
+                self._evaluator = Evaluator(replace(task, execution=execution))
+            vector = view(ray.get(master[0]), self._evaluator.dtype)
+            metrics = self._evaluator.evaluate(vector)
+        except InputError:
+            raise
+        except Exception as error:
+            raise UserCodeError(
+                f"evaluation: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+            ) from None
+        model = pack_tree(dict(self._evaluator.module.state_dict())) if want_model else None
+        return {"metrics": metrics, "model": model, "seconds": time.perf_counter() - before}

@@ -1,0 +1,142 @@
+"""Where replicas go: resources, nodes, and whether the cluster has room at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import ScalingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from parle_ray.errors import InputError
+
+
+def replica_resources(scaling: ScalingConfig) -> dict[str, float]:
+    """What each replica asks Ray for.
+
+    Where the user says nothing, replicas without a GPU share the cluster's CPUs: a whole one
+    each, or less where there are more replicas than CPUs.
+    """
+    asked = dict(scaling.resources_per_worker or {})
+    if scaling.use_gpu:
+        asked.setdefault("GPU", 1)
+    if "CPU" not in asked:
+        cpus = ray.cluster_resources().get("CPU", 0.0)
+        asked["CPU"] = min(1.0, int(100 * cpus / num_replicas(scaling)) / 100)
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def num_replicas(scaling: ScalingConfig) -> int:
+    """`num_workers`, which is the number of replicas."""
+    n = scaling.num_workers
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise InputError(f"num_workers must be a whole number >= 1, got {n!r}")
+    return n
+
+
+def check_room(resources: dict[str, float], n: int) -> None:
+    """Refuse at once what would wait for ever.
+
+    Raises:
+        InputError: names the resource, what is asked and what there is.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, amount in resources.items():
+        if amount < 0:
+            raise InputError(f"resources_per_worker: {name} must be >= 0, got {amount}")
+    fits = sum(
+        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in resources.items())
+        for node in nodes
+    )
+    if fits >= n:
+        return
+    asked = ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items()))
+    has = {name: sum(node.get(name, 0.0) for node in nodes) for name in resources}
+    there = ", ".join(f"{amount:g} {name}" for name, amount in sorted(has.items()))
+    fix = "use_gpu=False, a fraction of a GPU for each, " if "GPU" in resources else ""
+    raise InputError(
+        f"num_workers: {n} replicas of {asked} each do not fit: the cluster's {len(nodes)} node(s) "
+        f"have {there} in all, room for {fits}; ask for {fix}fewer resources or fewer replicas"
+    )
+
+
+def scheduling(placement: str, resources: dict[str, float], n: int) -> list[Any]:
+    """Ray's scheduling strategy for each replica.
+
+    `PACK` and `SPREAD` are wishes; their `STRICT_` forms pin replicas to nodes.
+    """
+    if placement == "PACK":
+        return ["DEFAULT"] * n
+    if placement == "SPREAD":
+        return ["SPREAD"] * n
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    room = {
+        node["NodeID"]: min(
+            int(node["Resources"].get(name, 0.0) / amount + 1e-9)
+            for name, amount in resources.items()
+        )
+        for node in nodes
+    }
+    if placement == "STRICT_PACK":
+        chosen = [node for node, places in room.items() if places >= n][:1] * n
+    else:
+        chosen = [node for node, places in room.items() if places >= 1][:n]
+    if len(chosen) < n:
+        raise InputError(
+            f"placement_strategy={placement!r}: {n} replicas cannot be placed so on "
+            f"{len(nodes)} node(s) with room for {sorted(room.values())}; use 'PACK' or 'SPREAD'"
+        )
+    return [NodeAffinitySchedulingStrategy(node, soft=False) for node in chosen]
+
+
+def replica_options(resources: dict[str, float]) -> dict[str, Any]:
+    """The same resources as arguments of an actor's `options`."""
+    rest = {name: value for name, value in resources.items() if name not in ("CPU", "GPU")}
+    return {
+        "num_cpus": resources.get("CPU", 0),
+        "num_gpus": resources.get("GPU", 0),
+        "resources": rest or None,
+    }
+
+
+def check_shared(folder: Path) -> None:
+    """Refuse a run folder that other machines of the cluster do not see.
+
+    The driver writes it; a job submitted again may have its driver elsewhere, and would not find
+    the checkpoint to go on from.
+
+    Raises:
+        InputError: names the folder and a node that has no such folder.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    others = [n for n in ray.nodes() if n["Alive"] and n["NodeID"] != here]
+    if not others:
+        return
+    probe = folder / f".seen-by-all-{os.getpid()}"
+    probe.write_text("")
+    look = ray.remote(num_cpus=0)(lambda: probe.exists())
+    try:
+        seen = {
+            node["NodeManagerHostname"]: look.options(
+                scheduling_strategy=on_node(node["NodeID"])
+            ).remote()
+            for node in others
+        }
+        for host, found in seen.items():
+            if not ray.get(found):
+                raise InputError(
+                    f"storage_path: {folder} is not the same folder on node {host}; give one that "
+                    "all nodes share, such as a network file system"
+                )
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
+    """On this node and no other."""
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)
+
+
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Beside the driver: an actor without resources would land anywhere, and die with it."""
+    return on_node(ray.get_runtime_context().get_node_id())

@@ -1,0 +1,137 @@
+"""The door to a `Learner`: one Ray actor, on its own GPU or CPU share."""
+
+import threading
+import time
+import traceback
+from typing import Any, NoReturn
+
+import ray
+import torch
+
+from parle_ray.cluster.wire import pack, pack_tree, unpack, unpack_tree
+from parle_ray.errors import InputError, UserCodeError
+from parle_ray.learner import Learner
+from parle_ray.replica import Reply
+from parle_ray.task import Task
+
+
+class Inbox:
+    """Replies by round, put by one thread and awaited by another."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Condition()
+        self._replies: dict[int, Reply] = {}
+
+    def put(self, round: int, reply: Reply) -> None:
+        with self._arrived:
+            self._replies[round] = reply
+            self._arrived.notify_all()
+
+    def take(self, round: int) -> Reply:
+        """Wait for the reply that opens `round`; older ones are dropped.
+
+        The wait ends with the reply or with the actor: the supervisor kills it when the
+        coordinator is gone.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: round in self._replies)
+            for old in [k for k in self._replies if k < round]:
+                del self._replies[old]
+            return self._replies.pop(round)
+
+
+class ReplicaActor:
+    """One replica. Rounds run in the actor's main thread; replies arrive in another meanwhile.
+
+    Args:
+        task: a list with the reference of the task, so that Ray fetches it here, once a node.
+        rank: which replica this is.
+        incarnation: how many actors of this rank there were before.
+    """
+
+    def __init__(self, task: list[ray.ObjectRef], rank: int, incarnation: int) -> None:
+        self._task_ref = task[0]
+        self.rank, self._incarnation = rank, incarnation
+        self._inbox = Inbox()
+
+    def __repr__(self) -> str:
+        return f"replica {self.rank}"
+
+    def setup(self) -> dict[str, Any]:
+        """Build model and data; what the coordinator needs to know of them."""
+        try:
+            task: Task = ray.get(self._task_ref)
+            torch.set_num_threads(task.execution.num_threads or _cpus())
+            self._task = task
+            self._learner = Learner(task, self.rank, self._incarnation)
+        except Exception as error:
+            self._explain("setup", error)
+        context = ray.get_runtime_context()
+        return {
+            "batches_per_pass": self._learner.batches_per_pass,
+            "num_params": self._learner.vector.numel(),
+            "node": context.get_node_id(),
+            "gpu": (ray.get_gpu_ids() or [None])[0],
+        }
+
+    def start(
+        self,
+        batches_per_pass: int | None,
+        round: int,
+        master: list[ray.ObjectRef],
+        state: list[ray.ObjectRef],
+    ) -> None:
+        """Get ready for `round`, from the master or, on resume, from this replica's saved state."""
+        try:
+            dtype = self._learner.vector.dtype
+            vector = unpack(ray.get(master[0]), dtype)
+            self._learner.start(self._task.fitted_to(batches_per_pass), round, vector)
+            if state:
+                self._learner.load_state_dict(unpack_tree(ray.get(state[0])))
+        except Exception as error:
+            self._explain("start", error)
+
+    def round(self, round: int, want_state: bool) -> tuple[Any, ...]:
+        """Walk a round: what there is to tell, the push, and the state at its close if wanted."""
+        stall = 0.0
+
+        def receive() -> Reply:
+            nonlocal stall
+            before = time.perf_counter()
+            reply = self._inbox.take(round)
+            stall += time.perf_counter() - before
+            return reply
+
+        try:
+            answer = self._learner.play(round, receive)
+        except Exception as error:
+            self._explain(f"round {round}", error)
+        told = {
+            "loss": answer.loss,
+            "lr": answer.lr,
+            "num_samples": answer.num_samples,
+            "stall_s": stall,
+        }
+        push = None if answer.push is None else pack(answer.push)
+        return (told, push, pack_tree(self._learner.state_dict())) if want_state else (told, push)
+
+    @ray.method(concurrency_group="delivery")
+    def deliver(self, round: int, vector: list[ray.ObjectRef], restart: bool) -> None:
+        """The reply that opens `round`; copied here, so that the store can let go of it."""
+        dtype = self._learner.vector.dtype
+        private = unpack(ray.get(vector[0]), dtype).to(self._learner.vector.device)
+        self._inbox.put(round, Reply(private, restart))
+
+    def _explain(self, when: str, error: Exception) -> NoReturn:
+        """Say what went wrong in a form that survives the way to the driver."""
+        if isinstance(error, InputError):
+            raise error
+        raise UserCodeError(
+            f"replica {self.rank}, {when}: {type(error).__name__}: {error}\n"
+            f"{traceback.format_exc()}"
+        ) from None
+
+
+def _cpus() -> int:
+    resources = ray.get_runtime_context().get_assigned_resources()
+    return max(1, int(resources.get("CPU", 1)))

@@ -1,0 +1,242 @@
+"""The driver's side of a run: makes the actors, replaces the dead, ends what it began."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import cloudpickle
+from ray.exceptions import RayActorError, RayTaskError
+from ray.train import ScalingConfig
+
+from parle_ray.cluster import placement
+from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.evaluator_actor import EvaluatorActor
+from parle_ray.cluster.replica_actor import ReplicaActor
+from parle_ray.errors import ClusterError, Diverged, InputError, UserCodeError
+from parle_ray.task import Task
+
+NAMESPACE = "parle_ray"
+NAME_S = 5.0
+"""How long a name may stay taken by a run that has just ended."""
+START_S = 30.0
+"""How often the user is told what replicas wait for that are not placed yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Packed states of an earlier run (see `wire.pack_tree`), by which this one goes on."""
+
+    master: Any
+    replicas: dict[int, Any]
+
+
+class Supervisor:
+    """One run on the cluster.
+
+    Args:
+        task: what to train.
+        name: of the run; the actors are `<name>/coordinator` and `<name>/replica-<rank>`.
+        scaling: Ray Train's; `num_workers` is the number of replicas.
+        max_failures: how many replicas may be lost and replaced; -1 is no limit.
+        say: takes a line for the user.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        name: str,
+        scaling: ScalingConfig,
+        max_failures: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._name, self._max_failures, self._say = name, max_failures, say
+        n = task.num_replicas
+        self._resources = placement.replica_resources(scaling)
+        placement.check_room(self._resources, n)
+        self._scheduling = placement.scheduling(scaling.placement_strategy, self._resources, n)
+        self._task_ref = _put(task)
+        self._incarnations = dict.fromkeys(range(n), 0)
+        self._replicas: dict[int, Any] = {}
+        self._joining: dict[ray.ObjectRef, int] = {}
+        self._others: list[Any] = []
+        self._failures = 0
+
+    def run(
+        self, *, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """Train; one report a round (see `Coordinator.run`). Ends all actors when it ends.
+
+        Raises:
+            InputError: something the user gave cannot be used.
+            UserCodeError: a function of the user raised.
+            ClusterError: more replicas were lost than `max_failures`, or the coordinator.
+        """
+        try:
+            yield from self._run(resume, checkpoint_every, evaluate_every)
+        except RayTaskError as error:
+            cause: Any = error
+            while isinstance(cause, RayTaskError):
+                cause = cause.cause
+            if isinstance(cause, InputError | UserCodeError | Diverged):
+                raise cause from None
+            raise
+        except RayActorError as error:
+            raise ClusterError(
+                f"run {self._name!r}: an actor died: {error}; run again under the same name and "
+                "storage_path to go on from the last checkpoint"
+            ) from error
+        finally:
+            self._end()
+
+    def _run(
+        self, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
+    ) -> Iterator[dict[str, Any]]:
+        coordinator = self._coordinator()
+        for rank in self._incarnations:
+            self._replicas[rank] = self._replica(rank)
+        infos = self._wait_for_setup()
+        batches_per_pass = infos[0]["batches_per_pass"]
+        begun = ray.get(
+            coordinator.start.remote(
+                batches_per_pass,
+                [ray.put(resume.master)] if resume else [],
+                checkpoint_every,
+                evaluate_every,
+            )
+        )
+        states = {rank: [ray.put(state)] for rank, state in resume.replicas.items()} if resume else {}
+        ray.get(
+            [
+                actor.start.remote(
+                    batches_per_pass, begun["round"], [begun["master"]], states.get(rank, [])
+                )
+                for rank, actor in self._replicas.items()
+            ]
+        )
+        evaluator = self._evaluator(infos[0])
+        del begun, states
+        stream = coordinator.run.options(num_returns="streaming").remote(
+            self._replicas, evaluator, batches_per_pass
+        )
+        for ref in stream:
+            report = ray.get(ref)
+            for rank in report.pop("lost"):
+                self._replace(rank, report["round"])
+            self._let_in(coordinator)
+            yield report
+
+    def _coordinator(self) -> Any:
+        actor = ray.remote(
+            num_cpus=0,
+            name=f"{self._name}/coordinator",
+            namespace=NAMESPACE,
+            scheduling_strategy=placement.on_this_node(),
+            concurrency_groups={"control": 1},
+        )(Coordinator)
+        began = time.monotonic()
+        while not self._others:
+            try:
+                self._others.append(actor.remote([self._task_ref]))
+            except ValueError as error:  # the name is taken, perhaps by a run just ending
+                if time.monotonic() - began > NAME_S:
+                    raise InputError(
+                        f"name: a run called {self._name!r} is under way on this cluster; wait "
+                        "for it, or give RunConfig another name"
+                    ) from error
+                time.sleep(0.2)
+        return self._others[0]
+
+    def _replica(self, rank: int) -> Any:
+        actor = ray.remote(
+            max_restarts=0,
+            max_task_retries=0,
+            name=f"{self._name}/replica-{rank}",
+            namespace=NAMESPACE,
+            scheduling_strategy=self._scheduling[rank],
+            concurrency_groups={"delivery": 1},
+            **placement.replica_options(self._resources),
+        )(ReplicaActor)
+        return actor.remote([self._task_ref], rank, self._incarnations[rank])
+
+    def _evaluator(self, first: dict[str, Any]) -> Any:
+        """Beside the first replica, on its GPU if it has one."""
+        env = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        actor = ray.remote(
+            num_cpus=0,
+            name=f"{self._name}/evaluator",
+            namespace=NAMESPACE,
+            scheduling_strategy=placement.on_node(first["node"]),
+            runtime_env={"env_vars": env} if first["gpu"] is not None else None,
+        )(EvaluatorActor)
+        evaluator = actor.remote([self._task_ref], first["gpu"])
+        self._others.append(evaluator)
+        return evaluator
+
+    def _wait_for_setup(self) -> dict[int, dict[str, Any]]:
+        refs = {actor.setup.remote(): rank for rank, actor in self._replicas.items()}
+        infos: dict[int, dict[str, Any]] = {}
+        began = time.monotonic()
+        while refs:
+            ready, _ = ray.wait(list(refs), num_returns=1, timeout=START_S)
+            for ref in ready:
+                infos[refs.pop(ref)] = ray.get(ref)
+            if refs and not ready:
+                asked = ", ".join(f"{v:g} {k}" for k, v in self._resources.items())
+                self._say(
+                    f"waiting for {time.monotonic() - began:.0f} s for replicas "
+                    f"{sorted(refs.values())}: each needs {asked}, which other jobs may hold"
+                )
+        return infos
+
+    def _replace(self, rank: int, round: int) -> None:
+        """A new actor for a lost replica; it joins when it is set up, the others go on."""
+        self._failures += 1
+        if self._max_failures >= 0 and self._failures > self._max_failures:
+            raise ClusterError(
+                f"replica {rank} was lost in round {round}, and max_failures="
+                f"{self._max_failures} allows no more; FailureConfig(max_failures=-1) replaces "
+                "lost replicas without limit, the others going on meanwhile"
+            )
+        self._say(f"round {round}: replica {rank} was lost; a new one will start from the master")
+        self._incarnations[rank] += 1
+        _kill(self._replicas[rank])
+        self._replicas[rank] = self._replica(rank)
+        self._joining[self._replicas[rank].setup.remote()] = rank
+
+    def _let_in(self, coordinator: Any) -> None:
+        for ref in ray.wait(list(self._joining), timeout=0)[0] if self._joining else []:
+            rank = self._joining.pop(ref)
+            ray.get(ref)
+            coordinator.join.remote(rank, self._replicas[rank])
+            self._say(f"replica {rank} is back")
+
+    def _end(self) -> None:
+        for actor in (*self._replicas.values(), *self._others):
+            _kill(actor)
+
+
+def _kill(actor: Any) -> None:
+    ray.kill(actor, no_restart=True)
+
+
+def _put(task: Task) -> ray.ObjectRef:
+    """The task in the object store.
+
+    Raises:
+        InputError: names the function that cannot be sent.
+    """
+    try:
+        return ray.put(task)
+    except TypeError as error:
+        for name, value in vars(task).items():
+            try:
+                cloudpickle.dumps(value)
+            except TypeError as reason:
+                raise InputError(
+                    f"{name} cannot be sent to the replicas ({reason}); open files, locks and "
+                    "connections inside the function instead of capturing them"
+                ) from error
+        raise

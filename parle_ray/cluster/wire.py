@@ -1,0 +1,62 @@
+"""Vectors and states in the form in which they cross the object store: NumPy, out of band.
+
+A NumPy array is stored once and mapped, not copied, by every reader of a node; a torch tensor
+would be pickled, at forty times the cost. bfloat16, which NumPy lacks, travels as int16.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parle_ray.execution import map_tensors
+
+
+def pack(vector: Tensor) -> np.ndarray:
+    """An array over the vector's own memory where that is on the CPU."""
+    vector = vector.detach().cpu()
+    if vector.dtype == torch.bfloat16:
+        vector = vector.view(torch.int16)
+    return vector.numpy()
+
+
+def view(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """A tensor over an array that may lie in the object store: for reading only.
+
+    torch does not know that the memory is read-only: writing in place would change the object
+    for everybody who reads it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        tensor = torch.from_numpy(array)
+    return tensor.view(dtype) if dtype == torch.bfloat16 else tensor
+
+
+def unpack(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """A private copy, which may be written to."""
+    return view(array.copy(), dtype)
+
+
+def pack_tree(state: Any) -> Any:
+    """A state (see `state_dict`) with every tensor as an array and its dtype."""
+    return map_tensors(lambda t: Packed(pack(t), str(t.dtype).removeprefix("torch.")), state)
+
+
+def unpack_tree(state: Any) -> Any:
+    """A private copy of a packed state, with tensors again."""
+    if isinstance(state, Packed):
+        return unpack(state.array, getattr(torch, state.dtype))
+    if isinstance(state, dict):
+        return {key: unpack_tree(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(unpack_tree(value) for value in state)
+    return state
+
+
+class Packed:
+    """An array that was a tensor of `dtype`."""
+
+    def __init__(self, array: np.ndarray, dtype: str) -> None:
+        self.array, self.dtype = array, dtype

@@ -1,0 +1,140 @@
+"""What `train`, `simulate`, `quickstart` and `strategies` do, each given its arguments."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parle_ray.arguments import make_parser, read, to_yaml
+from parle_ray.config import Config
+from parle_ray.errors import InputError
+from parle_ray.progress import Progress
+from parle_ray.recipe import make_recipe
+from parle_ray.summary import header, outcome, traffic
+
+QUICKSTART: dict[str, Any] = {"num_rounds": 40, "evaluate_every": 4}
+TEMPLATE: dict[str, Any] = {"num_epochs": 10}
+"""The length that `--print_config` shows where none is given."""
+
+
+def train(argv: Sequence[str], prog: str) -> None:
+    """Train on a Ray cluster, or on one started here for the run."""
+    config = _configure(argv, f"{prog} train", train.__doc__)
+    if config is not None:
+        _train(config, "train")
+
+
+def quickstart(argv: Sequence[str], prog: str) -> None:
+    """Train three replicas on the bundled digits: less than a minute. Takes train's arguments."""
+    config = _configure(argv, f"{prog} quickstart", quickstart.__doc__, QUICKSTART)
+    if config is None:
+        return
+    _train(config, "quickstart")
+    print(
+        f"  next     {prog} train --data.name fashion_mnist --model.name lenet --num_epochs 12\n"
+        f"           your own network: --model.name package.module:callable; all settings: "
+        f"{prog} train --help"
+    )
+
+
+def simulate(argv: Sequence[str], prog: str) -> None:
+    """The same run in this one process, without Ray: the bits are those of train."""
+    config = _configure(argv, f"{prog} simulate", simulate.__doc__)
+    if config is None:
+        return
+    from parle_ray.simulate import simulate as run
+
+    recipe = make_recipe(config)
+    print(header(recipe, f"{config.execution.resolve_device().type.upper()}, one process"))
+    with Progress() as progress:
+        told = run(
+            **recipe.arguments,
+            num_replicas=config.num_replicas,
+            on_round=lambda report: progress.update(report | {"num_rounds": recipe.planned_rounds}),
+        )
+    would_move = 2 * 4 * recipe.num_params * config.num_replicas * recipe.planned_rounds
+    print(outcome(told.history[-1], traffic(recipe, recipe.planned_rounds, would_move)))
+
+
+def strategies(argv: Sequence[str], prog: str) -> None:
+    """List the algorithms: name, equation, source."""
+    from parle_ray.strategies import STRATEGIES
+
+    no_arguments(argv, f"{prog} strategies", strategies.__doc__)
+    for name in sorted(STRATEGIES):
+        kind = STRATEGIES[name]
+        print(f"{kind.__name__:<12} {kind.equation}\n{'':<12} {kind.source}")
+    print(f"\nTheir arguments: {prog} train --strategy.help Parle")
+
+
+def no_arguments(argv: Sequence[str], prog: str, help: str | None) -> None:
+    """Answer `--help`, refuse everything else."""
+    if "-h" in argv or "--help" in argv:
+        print(f"usage: {prog}\n\n{help}")
+        raise SystemExit(0)
+    if argv:
+        raise InputError(f"unexpected {argv[0]!r}; {prog} takes no arguments")
+
+
+def _configure(
+    argv: Sequence[str], prog: str, help: str | None, base: Mapping[str, Any] | None = None
+) -> Config | None:
+    """The configuration; None if it has been printed and nothing is to be run."""
+    if base is None and "--print_config" in argv:
+        base = TEMPLATE
+    config, only_print = read(make_parser(prog, help or ""), argv, base)
+    if only_print:
+        sys.stdout.write(to_yaml(config))
+        return None
+    return config
+
+
+def _train(config: Config, command: str) -> None:
+    recipe = make_recipe(config)
+    device = f"{config.gpus_per_replica:g} GPU each" if config.gpus_per_replica else "CPU"
+    print(header(recipe, device), flush=True)
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    from parle_ray.cluster.connect import connect
+    from parle_ray.trainer import ParleTrainer
+
+    connect(config.address)
+    name = config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    storage = Path(config.storage_path).expanduser().absolute()
+    resources = {"CPU": config.cpus_per_replica}
+    if config.gpus_per_replica:
+        resources["GPU"] = config.gpus_per_replica
+    trainer = ParleTrainer(
+        **recipe.arguments,
+        checkpoint_every=config.checkpoint_every,
+        scaling_config=ScalingConfig(
+            num_workers=config.num_replicas,
+            use_gpu=config.gpus_per_replica > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage),
+            failure_config=FailureConfig(
+                max_failures=-1 if config.max_failures is None else config.max_failures
+            ),
+        ),
+    )
+    _keep_command(storage / name, config)
+    result = trainer.fit()
+    reports = result.metrics_dataframe
+    moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
+    print(outcome(result.metrics, moved, result.path, result.checkpoint))
+
+
+def _keep_command(folder: Path, config: Config) -> None:
+    """The settings as `--config` reads them, to run the same again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "train.yaml").write_text(to_yaml(config))
+    except OSError as error:
+        raise InputError(
+            f"storage_path: {folder} cannot be written to ({error.strerror}); give a folder that "
+            "you may write to"
+        ) from error

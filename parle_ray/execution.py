@@ -1,0 +1,121 @@
+"""How a replica executes a step: device, precision, compilation, memory format, threads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from parle_ray.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What does not change the algorithm, only how fast its steps run.
+
+    Attributes:
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`; None takes the replica's GPU if it has one.
+        autocast: `"bfloat16"` runs forward and backward in mixed precision; the vectors stay in
+            the module's own dtype. None is full precision.
+        compile: True, or the name of a backend, runs the module through `torch.compile`.
+        channels_last: 4-D inputs are laid out channels last, which convolutions on GPUs prefer.
+        num_threads: CPU threads of the replica; None takes its CPUs, 1 outside Ray.
+    """
+
+    device: str | None = None
+    autocast: str | None = None
+    compile: bool | str = False
+    channels_last: bool = False
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.autocast not in (None, "bfloat16"):
+            raise InputError(
+                f"autocast must be 'bfloat16' or None, got {self.autocast!r}; float16 needs "
+                "gradient scaling, which is not offered"
+            )
+        if self.num_threads is not None and self.num_threads < 1:
+            raise InputError(f"num_threads must be >= 1, got {self.num_threads}")
+
+    def resolve_device(self) -> torch.device:
+        """The device this process computes on.
+
+        Raises:
+            InputError: CUDA was asked for and is not here.
+        """
+        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"device {name!r}: this process sees no GPU; set use_gpu=True in ScalingConfig "
+                "so that Ray gives the replica one, or device='cpu'"
+            )
+        return device
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """The module that the loss function is given: the same, or compiled."""
+        if not self.compile:
+            return module
+        backend = self.compile if isinstance(self.compile, str) else "inductor"
+        return cast(nn.Module, torch.compile(module, backend=backend))
+
+    @contextmanager
+    def threads(self, default: int = 1) -> Iterator[None]:
+        """Within it torch uses this many CPU threads; sums depend on their number."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads or default)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The context in which the loss is computed."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def place(self, batch: Any, device: torch.device) -> Any:
+        """The batch on the device, and channels last if that is asked for."""
+
+        def move(tensor: Tensor) -> Tensor:
+            tensor = tensor.to(device, non_blocking=True)
+            if self.channels_last and tensor.dim() == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
+            return tensor
+
+        return map_tensors(move, batch)
+
+
+def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
+    """The same nest of dicts, lists and tuples with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):  # of any kind: transformers' BatchEncoding is no dict
+        changed = {key: map_tensors(change, value) for key, value in tree.items()}
+        try:
+            return type(tree)(changed)  # type: ignore[call-arg]
+        except TypeError:  # a mapping that is made otherwise, such as defaultdict
+            return changed
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_tensors(change, value) for value in tree))
+    if isinstance(tree, list | tuple):
+        return type(tree)(map_tensors(change, value) for value in tree)
+    return tree
+
+
+def moved(batches: Any, device: torch.device) -> Any:
+    """Batches that can move themselves, such as our `ImageLoader`, moved; others as they are."""
+    if not hasattr(batches, "to"):
+        return batches
+    there = batches.to(device)
+    return batches if there is None else there
+
+
+def num_samples(batch: Any) -> int:
+    """The length of the first tensor found in a batch: how many examples it holds."""
+    found: list[int] = []
+    map_tensors(lambda tensor: found.append(len(tensor)) if tensor.dim() else None, batch)
+    return found[0] if found else 1

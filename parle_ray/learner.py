@@ -1,0 +1,164 @@
+"""A replica with its data: draws batches, computes gradients, walks whole rounds. No I/O."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parle_ray.errors import InputError
+from parle_ray.execution import moved, num_samples
+from parle_ray.generators import Generators
+from parle_ray.replica import Replica, Reply
+from parle_ray.stream import BatchStream
+from parle_ray.task import Task
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a replica has to say at the close of a round.
+
+    Attributes:
+        push: `(num_params,)`, a view to be read before the next round; None if the round was lost
+            to a restart.
+        loss: mean loss of the round's mini-batches.
+        lr: the inner optimiser's learning rate in this round.
+        num_samples: examples seen in the round.
+    """
+
+    push: Tensor | None
+    loss: float
+    lr: float
+    num_samples: int
+
+
+class Learner:
+    """One replica at work on a task.
+
+    Args:
+        task: its strategy need not be bound yet; see `start`.
+        rank: which replica this is, from 0.
+        incarnation: how many replicas of this rank there were before; a new one draws other
+            random numbers.
+    """
+
+    def __init__(self, task: Task, rank: int, incarnation: int = 0) -> None:
+        self.rank = rank
+        self._device = task.execution.resolve_device()
+        self._flat = task.build(self._device)
+        cuda = self._device.type == "cuda"
+        self._generators = Generators(task.seed, rank, incarnation, cuda=cuda)
+        with self._generators:
+            batches = moved(task.batches_fn(rank, task.num_replicas), self._device)
+            self._stream = BatchStream(batches, self._generators, f"replica {rank}")
+
+    @property
+    def batches_per_pass(self) -> int | None:
+        """Mini-batches in one pass over this replica's data, if its length is known."""
+        return self._stream.batches_per_pass
+
+    @property
+    def vector(self) -> Tensor:
+        """The replica's parameters, `(num_params,)`: a view."""
+        return self._flat.vector
+
+    def start(self, task: Task, round: int, master: Tensor | None = None) -> None:
+        """Get ready for `round`, from the master; None is the seeded beginning.
+
+        Args:
+            task: fitted to the run, so that schedules know its length.
+        """
+        self._task = task
+        inner, self._scheduler = task.optimizer(self._flat)
+        self._replica = Replica(self._flat, inner, task.strategy)
+        if master is not None:
+            self._replica.start_from(master.to(self._device))
+        self._module = task.execution.prepare(self._flat.module)
+        self._module.train()
+        for _ in range(round if self._scheduler else 0):
+            self._step_scheduler()
+
+    def play(self, round: int, receive: Callable[[], Reply]) -> Answer:
+        """Walk one whole round.
+
+        Args:
+            round: the global round, on which all schedules depend.
+            receive: gives the answer to the push of the round before; called once, at the moment
+                when the strategy cannot do without it.
+        """
+        replica, overlaps = self._replica, self._task.strategy.overlaps
+        losses, samples, alive = [], 0, True
+        with self._generators:
+            if not overlaps:
+                replica.begin(round, receive())
+            lr = float(replica.inner.param_groups[0]["lr"])
+            for _ in range(self._task.strategy.sync_every):
+                loss, size = self._gradient()
+                replica.local_step(round)
+                losses.append(loss)
+                samples += size
+            if overlaps:
+                alive = replica.end(round, receive())
+        self._step_scheduler()
+        mean_loss = torch.stack(losses).mean().item()
+        return Answer(replica.push(round) if alive else None, mean_loss, lr, samples)
+
+    def settle(self, round: int, reply: Reply) -> None:
+        """Take in the last reply of a run, where the strategy has left it pending."""
+        if not self._task.strategy.overlaps:
+            self._replica.begin(round, reply)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next round depends on, as tensors, numbers, lists and dicts of them."""
+        return {
+            "vector": self._flat.vector,
+            "strategy": self._replica.state,
+            "fresh": self._replica.fresh,
+            "inner": self._replica.inner.state_dict(),
+            "scheduler": self._scheduler.state_dict() if self._scheduler else None,
+            "buffers": dict(self._flat.module.named_buffers()),
+            "generators": self._generators.state_dict(),
+            "stream": self._stream.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state; `start` comes first."""
+        self._flat.vector.copy_(state["vector"])
+        self._replica.state = {
+            name: value.to(self._device) for name, value in state["strategy"].items()
+        }
+        self._replica.fresh = state["fresh"]
+        self._replica.inner.load_state_dict(state["inner"])
+        if self._scheduler:
+            self._scheduler.load_state_dict(state["scheduler"])
+        for name, buffer in self._flat.module.named_buffers():
+            buffer.copy_(state["buffers"][name])
+        with self._generators:
+            self._stream.load_state_dict(state["stream"])
+        self._generators.load_state_dict(state["generators"])
+
+    def _gradient(self) -> tuple[Tensor, int]:
+        """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""
+        execution = self._task.execution
+        batch = execution.place(self._stream.next(), self._device)
+        self._flat.gradient.zero_()
+        with execution.precision(self._device):
+            loss = self._task.loss_fn(self._module, batch)
+        if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
+            what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
+            raise InputError(
+                f"loss_fn must return a scalar tensor that depends on the parameters, got {what}; "
+                "reduce it with .mean() and keep it out of torch.no_grad()"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), num_samples(batch)
+
+    def _step_scheduler(self) -> None:
+        if self._scheduler is not None:
+            with warnings.catch_warnings():
+                # torch wants an optimizer.step() first: a resumed run steps to its round before,
+                # and where the master steps this optimiser never does.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                self._scheduler.step()

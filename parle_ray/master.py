@@ -1,0 +1,130 @@
+"""The coordinator's half: master vector, round, and what to do with each answer. No I/O."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from parle_ray.errors import Diverged, InputError
+from parle_ray.replica import Reply
+from parle_ray.strategies import State
+from parle_ray.task import Task
+
+
+class Master:
+    """Keeps the master parameters and closes rounds.
+
+    Args:
+        task: fitted to the run.
+        ranks: the replicas that take part.
+
+    Attributes:
+        vector: `(num_params,)`, the master parameters x_k.
+        round: k, the round that is open.
+        faults: answers that were refused so far.
+        distance: of the replicas to the master at the last close, `mean_a ||x^a - x|| / ||x||`.
+    """
+
+    def __init__(self, task: Task, ranks: Iterable[int]) -> None:
+        self.flat = task.build()
+        self.vector = self.flat.vector
+        self.strategy = task.strategy
+        self.ranks = sorted(ranks)
+        self.round = 0
+        self.faults = 0
+        self.distance = 0.0
+        self.state: State = self.strategy.init_master(self.vector)
+        self.inner, self._scheduler = None, None
+        if self.strategy.steps_master:
+            self.inner, self._scheduler = task.optimizer(self.flat)
+        self._pushed: dict[int, Tensor] = {}
+        self._absent: set[int] = set()
+        self._refused: set[int] = set()
+        self._restart: set[int] = set()  # refused in the round closed last
+
+    @property
+    def waiting(self) -> list[int]:
+        """The ranks whose answer of the open round is still out."""
+        return [r for r in self.ranks if r not in self._pushed and r not in self._absent]
+
+    def take(self, rank: int, round: int, push: Tensor | None) -> bool:
+        """Enter an answer; False if it was refused, so that the replica has to start again.
+
+        `push` is kept until the round closes; None says that the replica had to restart.
+        """
+        assert round == self.round, (round, self.round)
+        assert rank in self.waiting, (rank, self.waiting)
+        if push is None:
+            self._absent.add(rank)
+            return True
+        if push.shape != self.vector.shape or push.dtype != self.vector.dtype:
+            raise InputError(
+                f"replica {rank} pushed a vector of shape {tuple(push.shape)} and {push.dtype} in "
+                f"round {round}, expected {tuple(self.vector.shape)} and {self.vector.dtype}; "
+                "model_fn must build the same model everywhere"
+            )
+        # A half-precision sum of finite values may overflow, one in float32 hardly.
+        total = push.sum(dtype=torch.promote_types(push.dtype, torch.float32))
+        if not torch.isfinite(total):
+            self.faults += 1
+            self._absent.add(rank)
+            self._refused.add(rank)
+            return False
+        self._pushed[rank] = push
+        return True
+
+    def close(self) -> dict[int, Reply]:
+        """Merge what was pushed into the master and open the next round; the replies by rank.
+
+        Raises:
+            Diverged: every replica pushed non-finite values.
+        """
+        assert not self.waiting
+        if not self._pushed and self._refused:
+            raise Diverged(
+                f"round {self.round}: every replica's parameters became NaN or infinite; lower the "
+                "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
+            )
+        if self._pushed:
+            self.strategy.merge(self.vector, self.state, self._pushed, self.round)
+            if self.inner is not None:
+                self.inner.step()
+            self.distance = self.strategy.distance(self.vector, self._pushed)
+        if self._scheduler is not None:
+            self._scheduler.step()
+        self.round += 1
+        self._restart, self._refused = self._refused, set()
+        replies = {rank: self.reply(rank) for rank in self.ranks}
+        self._pushed.clear()
+        self._absent.clear()
+        return replies
+
+    def reply(self, rank: int) -> Reply:
+        """What `rank` is told at the close of the round before the open one."""
+        if rank in self._restart:
+            return Reply(self.vector, restart=True)
+        return Reply(self.strategy.reply(self.vector, self.state))
+
+    def state_dict(self) -> dict[str, object]:
+        """All that the next round depends on, at a moment when no answer is in."""
+        assert not self._pushed
+        return {
+            "vector": self.vector,
+            "strategy": self.state,
+            "round": self.round,
+            "faults": self.faults,
+            "restart": sorted(self._restart),
+            "inner": self.inner.state_dict() if self.inner else None,
+            "scheduler": self._scheduler.state_dict() if self._scheduler else None,
+        }
+
+    def load_state_dict(self, state: dict) -> None:  # type: ignore[type-arg]
+        """Go on from a saved state."""
+        self.vector.copy_(state["vector"])
+        self.state = state["strategy"]
+        self.round, self.faults = state["round"], state["faults"]
+        self._restart = set(state["restart"])
+        if self.inner is not None:
+            self.inner.load_state_dict(state["inner"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state["scheduler"])

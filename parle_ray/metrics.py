@@ -1,0 +1,44 @@
+"""What is told of a run, under the same names everywhere: files, terminal, dashboards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from parle_ray.learner import Answer
+from parle_ray.master import Master
+from parle_ray.task import Task
+
+UNITS: dict[str, str] = {
+    "round": "rounds closed so far",
+    "step": "mini-batches walked by each replica so far",
+    "loss": "training loss, mean over the replicas and the round",
+    "accuracy": "of the master, as evaluate_fn gives it",
+    "error": "1 - accuracy",
+    "distance": "mean ||x^a - x|| / ||x|| of the replicas to the master",
+    "gamma": "scope of local entropy in this round",
+    "rho": "inverse strength of the coupling in this round",
+    "outer_lr": "step of the outer update in this round",
+    "lr": "learning rate of the inner optimiser in this round",
+    "round_s": "seconds from the last close to this one",
+    "stall_s": "seconds that a replica waited for the exchange, mean over the replicas",
+    "bytes_sent": "bytes that crossed the object store in this round, both ways",
+    "samples_per_s": "examples seen a second by all replicas",
+    "replicas_alive": "replicas that answered in this round",
+    "faults": "replicas lost and answers refused so far",
+}
+"""Metric name -> what it is. Beside these, `replica/<rank>/loss` for every replica."""
+
+
+def round_report(task: Task, master: Master, answers: Mapping[int, Answer]) -> dict[str, Any]:
+    """The report of the round that has just closed, without what only a clock knows."""
+    told = [answers[rank] for rank in sorted(answers)]
+    return {
+        "round": master.round,
+        "step": master.round * task.strategy.sync_every,
+        "loss": sum(answer.loss for answer in told) / len(told),
+        "distance": master.distance,
+        **task.strategy.gauges(master.round - 1),
+        "lr": told[0].lr,
+        "replicas_alive": sum(answer.push is not None for answer in told),
+        "faults": master.faults,
+        **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
+    }

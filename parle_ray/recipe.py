@@ -1,0 +1,170 @@
+"""From a configuration to the functions that `ParleTrainer` and `simulate` take."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from parle_ray.config import Config
+from parle_ray.data import ImageLoader, ImageSet, batches, load
+from parle_ray.models import build
+from parle_ray.task import Task
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildModel:
+    """The `model_fn`: the network that the configuration names, for the data it names."""
+
+    name: str
+    args: dict[str, Any]
+    num_classes: int
+    image_shape: tuple[int, int, int]
+
+    def __call__(self) -> nn.Module:
+        return build(self.name, self.num_classes, self.image_shape, **self.args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """The `batches_fn`. Its arrays cross to a node once; all replicas there map the same copy."""
+
+    images: ImageSet
+    batch_size: int
+    augment: bool
+    fraction: float
+    seed: int
+
+    def __call__(self, rank: int, num_replicas: int) -> ImageLoader:
+        return ImageLoader(
+            self.images,
+            self.batch_size,
+            rank=rank,
+            num_replicas=num_replicas,
+            seed=self.seed,
+            fraction=self.fraction,
+            augment=self.augment,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """The `evaluate_fn`: accuracy and mean cross entropy on images that were not trained on."""
+
+    images: ImageSet
+
+    def __call__(self, module: nn.Module) -> dict[str, float]:
+        device = next(module.parameters()).device
+        right, loss = 0, 0.0
+        for x, y in batches(self.images, EVALUATION_BATCH):
+            logits, labels = module(x.to(device)), y.to(device)
+            right += int((logits.argmax(1) == labels).sum())
+            loss += cross_entropy(logits, labels, reduction="sum").item()
+        return {"accuracy": right / len(self.images), "test_loss": loss / len(self.images)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRate:
+    """The `lr_scheduler_fn`: a factor on the inner optimiser's rate in each planned round."""
+
+    kind: str
+    num_rounds: int
+
+    def __call__(self, optimizer: Optimizer) -> LRScheduler:
+        return LambdaLR(optimizer, lambda round: self.factor(round))
+
+    def factor(self, round: int) -> float:
+        """By the progress p of the run: (1 + cos(pi p))/2, or x0.2 at 40, 70 and 90 %."""
+        progress = round / self.num_rounds
+        if self.kind == "cosine":
+            return (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
+        return float(0.2 ** sum(progress >= drop for drop in (0.4, 0.7, 0.9)))
+
+
+def classification_loss(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Cross entropy, mean over the batch."""
+    x, y = batch
+    return cross_entropy(module(x), y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A configuration made ready to run.
+
+    Attributes:
+        task: all that trains.
+        planned_rounds: length of the run.
+        num_params: trainable parameters of the network.
+        train, test: the images trained on and evaluated on.
+    """
+
+    config: Config
+    task: Task
+    planned_rounds: int
+    num_params: int
+    train: ImageSet
+    test: ImageSet
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `ParleTrainer` and `simulate` have in common."""
+        taken = vars(self.task) | {"evaluate_every": self.config.evaluate_every}
+        return {name: value for name, value in taken.items() if name != "num_replicas"}
+
+
+def make_recipe(config: Config) -> Recipe:
+    """Loads the data and tries the model, the loader and the optimiser once, here.
+
+    Raises:
+        InputError: the configuration cannot be run as it is.
+    """
+    data, model = config.data, config.model
+    train, test = load(data.name, data.root)
+    if data.held_out is not None:
+        train, test = train.validation_split(data.held_out)
+    batches_fn = Batches(
+        images=train,
+        batch_size=data.batch_size,
+        augment=data.augment,
+        fraction=data.fraction,
+        seed=config.seed,
+    )
+    task = Task(
+        model_fn=BuildModel(
+            name=model.name,
+            args=model.args,
+            num_classes=train.num_classes,
+            image_shape=train.image_shape,
+        ),
+        loss_fn=classification_loss,
+        batches_fn=batches_fn,
+        strategy=config.strategy,
+        inner_optimizer_fn=config.optimizer,
+        evaluate_fn=Accuracy(images=test),
+        num_replicas=config.num_replicas,
+        num_rounds=config.num_rounds,
+        num_epochs=config.num_epochs,
+        seed=config.seed,
+        execution=config.execution,
+    )
+    flat = task.build(torch.device("cpu"))
+    task.optimizer(flat)
+    planned = task.fitted_to(len(batches_fn(0, config.num_replicas))).num_rounds
+    assert planned is not None
+    if config.lr_schedule != "constant":
+        schedule = LearningRate(kind=config.lr_schedule, num_rounds=planned)
+        task = replace(task, lr_scheduler_fn=schedule)
+    return Recipe(
+        config=config,
+        task=task,
+        planned_rounds=planned,
+        num_params=flat.vector.numel(),
+        train=train,
+        test=test,
+    )

@@ -1,0 +1,74 @@
+"""One copy of the model, walking alone between two exchanges. No I/O."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from parle_ray.flat import FlatModule
+from parle_ray.strategies import State, Strategy
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the coordinator answers to a push.
+
+    Attributes:
+        vector: `(num_params,)`: the strategy's reply, or the master itself if `restart`.
+        restart: the push was refused; the replica starts again from the master.
+    """
+
+    vector: Tensor
+    restart: bool = False
+
+
+class Replica:
+    """The replica's half of a strategy: its vectors, its optimiser, and the order of the verbs.
+
+    Round k is `begin(k, reply)` or `end(k, reply)`, whichever the strategy waits in, with the
+    `local_step`s between them and a `push` at the close. `reply` answers the push of round k-1;
+    in a replica's first round it is the master it started from.
+    """
+
+    def __init__(self, flat: FlatModule, inner: Optimizer, strategy: Strategy) -> None:
+        self.flat = flat
+        self.inner = inner
+        self.strategy = strategy
+        self.state: State = strategy.init_replica(flat.vector)
+        # Adagrad has state before its first step, and cannot do without.
+        self._first = {p: deepcopy(state) for p, state in inner.state.items()}
+        self.fresh = True
+
+    def start_from(self, master: Tensor) -> None:
+        """Stand at the master with nothing of the past: at the start, or after a fault."""
+        self.flat.vector.copy_(master)
+        self.state = self.strategy.init_replica(self.flat.vector)
+        self.inner.state.clear()
+        self.inner.state.update({p: deepcopy(state) for p, state in self._first.items()})
+        self.fresh = True
+
+    def begin(self, round: int, reply: Reply) -> None:
+        """Open the round of a blocking strategy: take in the answer to the last push."""
+        if reply.restart:
+            self.start_from(reply.vector)
+        elif not self.fresh:
+            self.strategy.pull(self.flat.vector, self.state, reply.vector, round - 1)
+
+    def local_step(self, round: int) -> None:
+        """One mini-batch, whose gradient stands in `flat.gradient`."""
+        self.flat.check_views()
+        self.strategy.local_step(self.flat.vector, self.state, self.inner, round)
+        self.fresh = False
+
+    def end(self, round: int, reply: Reply) -> bool:
+        """Close the round of an overlapping strategy; False if its work is lost to a restart."""
+        if reply.restart:
+            self.start_from(reply.vector)
+            return False
+        self.strategy.pull(self.flat.vector, self.state, reply.vector, round)
+        return True
+
+    def push(self, round: int) -> Tensor:
+        """What goes to the coordinator, `(num_params,)`: a view, to be read before going on."""
+        return self.strategy.push(self.flat.vector, self.state, self.inner, round)

@@ -1,0 +1,165 @@
+"""Values that change from round to round: functions of the global round, never of a local count."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Self
+
+from parle_ray.errors import InputError
+
+PAPER_BATCHES_PER_PASS = 391
+"""Mini-batches of 128 in CIFAR-10: what `Scoping` assumes where the data has no length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run knows of its own length when it starts."""
+
+    num_rounds: int
+    batches_per_pass: int | None = None
+
+
+class Schedule(ABC):
+    """A float for every round, counted from 0."""
+
+    @abstractmethod
+    def __call__(self, round: int) -> float:
+        """The value in `round`."""
+
+    def bind(self, plan: Plan) -> Self:
+        """The same schedule with what it left open taken from the plan of the run."""
+        return self
+
+    @property
+    @abstractmethod
+    def lowest(self) -> float:
+        """The smallest value it can take, for checking."""
+
+
+def _check(schedule: Schedule, values: dict[str, float], counts: dict[str, int | None]) -> None:
+    kind = type(schedule).__name__
+    for name, value in values.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{kind}: {name} must be a finite number, got {value!r}")
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise InputError(f"{kind}: {name} must be a whole number >= 1 or None, got {count!r}")
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same value in every round."""
+
+    value: float
+
+    def __call__(self, round: int) -> float:
+        return self.value
+
+    @property
+    def lowest(self) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Scoping(Schedule):
+    """The paper's annealing: `max(floor, initial (1 - 1/(2B))^round)`.
+
+    B, `batches_per_pass`, is the number of mini-batches in one pass over a replica's data. Left
+    open it is taken from the data when a run starts, and is the paper's CIFAR-10 figure before.
+    Source: arXiv 1707.00424, section 2.4, with `round = floor(k/L)`.
+
+    >>> Scoping(100, floor=1)(0)
+    100.0
+    """
+
+    initial: float
+    floor: float = 0.0
+    batches_per_pass: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {"initial": self.initial, "floor": self.floor},
+            {"batches_per_pass": self.batches_per_pass},
+        )
+
+    def __call__(self, round: int) -> float:
+        batches = self.batches_per_pass or PAPER_BATCHES_PER_PASS
+        return max(self.floor, self.initial * (1.0 - 1.0 / (2.0 * batches)) ** round)
+
+    def bind(self, plan: Plan) -> Self:
+        return replace(self, batches_per_pass=self.batches_per_pass or plan.batches_per_pass)
+
+    @property
+    def lowest(self) -> float:
+        return min(self.floor or self.initial, self.initial)
+
+
+@dataclass(frozen=True)
+class _Progress(Schedule):
+    """A schedule of the progress of the planned run: 0 in the first round, 1 in the last."""
+
+    initial: float
+    final: float
+    num_rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            {"initial": self.initial, "final": self.final},
+            {"num_rounds": self.num_rounds},
+        )
+
+    def progress(self, round: int) -> float:
+        if self.num_rounds is None:
+            raise InputError(
+                f"{type(self).__name__}({self.initial}, {self.final}) depends on the length of the "
+                "run: give num_rounds, or use it in a trainer, which fills it in"
+            )
+        return min(1.0, round / max(1, self.num_rounds - 1))
+
+    def bind(self, plan: Plan) -> Self:
+        return replace(self, num_rounds=self.num_rounds or plan.num_rounds)
+
+    @property
+    def lowest(self) -> float:
+        return min(self.initial, self.final)
+
+
+@dataclass(frozen=True)
+class Geometric(_Progress):
+    """`initial (final/initial)^p`, p the progress of the run: the same factor every round.
+
+    >>> Geometric(100, 1, num_rounds=3)(1)
+    10.0
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("initial", self.initial), ("final", self.final)):
+            if not value > 0.0:
+                raise InputError(f"Geometric: {name} must be > 0, got {value!r}")
+
+    def __call__(self, round: int) -> float:
+        return float(self.initial * (self.final / self.initial) ** self.progress(round))
+
+
+@dataclass(frozen=True)
+class Cosine(_Progress):
+    """`final + (initial - final)(1 + cos(pi p))/2`, p the progress of the run."""
+
+    final: float = 0.0
+
+    def __call__(self, round: int) -> float:
+        wave = (1.0 + math.cos(math.pi * self.progress(round))) / 2.0
+        return self.final + (self.initial - self.final) * wave
+
+
+def at(value: float | Schedule, round: int) -> float:
+    """A number, or what a schedule gives in `round`."""
+    return value(round) if isinstance(value, Schedule) else value
+
+
+def lowest(value: float | Schedule) -> float:
+    """A number, or the smallest that a schedule gives."""
+    return value.lowest if isinstance(value, Schedule) else value

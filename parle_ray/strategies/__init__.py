@@ -1,0 +1,30 @@
+"""The algorithms, one a file, and the table by which the command line finds them."""
+
+from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.diloco import DiLoCo
+from parle_ray.strategies.elastic_sgd import ElasticSGD
+from parle_ray.strategies.entropy_sgd import EntropySGD
+from parle_ray.strategies.local_sgd import LocalSGD
+from parle_ray.strategies.parle import Parle
+from parle_ray.strategies.sgd import SGD
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "diloco": DiLoCo,
+    "elastic_sgd": ElasticSGD,
+    "entropy_sgd": EntropySGD,
+    "local_sgd": LocalSGD,
+    "parle": Parle,
+    "sgd": SGD,
+}
+
+__all__ = [
+    "SGD",
+    "STRATEGIES",
+    "DiLoCo",
+    "ElasticSGD",
+    "EntropySGD",
+    "LocalSGD",
+    "Parle",
+    "State",
+    "Strategy",
+]

@@ -1,0 +1,143 @@
+"""What an algorithm is here: frozen hyper-parameters, explicit state, and a few verbs.
+
+A strategy owns both halves of its algorithm, what a replica does and what the coordinator does,
+written on flat vectors of shape `(num_params,)`. It holds no tensor, sends nothing, reads no clock.
+
+One round k of a replica, whose last known master is x_k:
+
+    overlapping    L x local_step;  pull(x_k);  push         x_k had L steps to arrive
+    blocking       pull(x_k);  L x local_step;  push         except in a replica's first round
+
+and of the coordinator: `merge` what was pushed into x_{k+1}, and send `reply` to the replicas.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from parle_ray.equations import mean
+from parle_ray.errors import InputError
+from parle_ray.schedules import Cosine, Plan, Schedule, at, lowest
+
+State = dict[str, Tensor]
+"""An algorithm's own vectors between calls; saved in checkpoints under these names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(ABC):
+    """An algorithm for n replicas and a master.
+
+    Attributes:
+        sync_every: L, the number of mini-batches a replica walks alone between two exchanges.
+    """
+
+    sync_every: int = 1
+
+    equation: ClassVar[str] = ""
+    """The algorithm in a line."""
+    source: ClassVar[str] = ""
+    """The paper it comes from."""
+    scheduled: ClassVar[tuple[str, ...]] = ()
+    """The fields that take a number or a schedule; all must stay above zero."""
+    divisors: ClassVar[tuple[str, ...]] = ("gamma", "rho")
+    """Those that are divided by: they may be infinite; the others may end at zero."""
+    synchronous: ClassVar[bool] = True
+    """False: the master merges each push as it comes."""
+    steps_master: ClassVar[bool] = False
+    """True: `merge` leaves a gradient in `master.grad` and the user's optimiser, which then lives
+    at the coordinator, takes the step."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sync_every, bool) or not isinstance(self.sync_every, int):
+            raise InputError(f"sync_every must be a whole number, got {self.sync_every!r}")
+        if self.sync_every < 1:
+            raise InputError(
+                f"sync_every must be >= 1, got {self.sync_every}; the paper uses 25 local steps"
+            )
+        for name in self.scheduled:
+            self._check_scheduled(name)
+
+    @property
+    def overlaps(self) -> bool:
+        """True: the reply to round k-1 is needed only at the end of round k."""
+        return False
+
+    def bind(self, plan: Plan) -> Self:
+        """The same strategy with its schedules fitted to the planned run."""
+        schedules = {
+            f.name: getattr(self, f.name).bind(plan)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Schedule)
+        }
+        return replace(self, **schedules)
+
+    @abstractmethod
+    def init_replica(self, master: Tensor) -> State:
+        """The state of a replica that starts, or starts again, from the master."""
+
+    @abstractmethod
+    def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
+        """One mini-batch: `y.grad` holds its gradient; `inner` is the user's optimiser on y."""
+
+    @abstractmethod
+    def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
+        """What goes to the coordinator, `(num_params,)`; may be a view, read before y moves on."""
+
+    @abstractmethod
+    def init_master(self, master: Tensor) -> State:
+        """The state of the coordinator."""
+
+    @abstractmethod
+    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
+        """Move the master, in place, by what the replicas pushed in `round`; keys are ranks."""
+
+    def reply(self, master: Tensor, state: State) -> Tensor:
+        """What goes back to the replicas, `(num_params,)`: the master, if nothing else is said."""
+        return master
+
+    @abstractmethod
+    def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
+        """Take the reply in; `round` is the one that the replica closes by it."""
+
+    def gauges(self, round: int) -> dict[str, float]:
+        """The scheduled values as they are in `round`, by field name."""
+        return {name: at(getattr(self, name), round) for name in self.scheduled}
+
+    def distance(self, master: Tensor, pushed: Mapping[int, Tensor]) -> float:
+        """How far the replicas stand from the master: `mean_a ||x^a - x|| / ||x||`."""
+        gaps: list[float] = [torch.dist(vector, master).item() for vector in pushed.values()]
+        return sum(gaps) / len(gaps) / max(float(master.norm()), 1e-30)
+
+    def _check_scheduled(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
+            raise InputError(f"{name} must be a number or a schedule, got {value!r}")
+        low = lowest(value)
+        if name in self.divisors:
+            if not low > 0.0:
+                raise InputError(f"{name} must be > 0 in every round, got {value!r}")
+            return
+        anneals_to_zero = isinstance(value, Cosine) and value.final == 0.0 < value.initial
+        if not (0.0 < low < math.inf or anneals_to_zero):
+            raise InputError(f"{name} must be > 0 and finite, got {value!r}")
+
+    def _check_fraction(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+            raise InputError(f"{name} must be a number >= 0 and < 1, got {value!r}")
+
+
+class MeanStrategy(Strategy):
+    """A strategy whose master is the mean of what the replicas push."""
+
+    def init_master(self, master: Tensor) -> State:
+        return {}
+
+    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
+        master.copy_(mean(pushed))

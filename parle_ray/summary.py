@@ -1,0 +1,61 @@
+"""The lines above and below a run on the command line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from parle_ray.recipe import Recipe
+
+
+def header(recipe: Recipe, device: str) -> str:
+    """What is about to be trained, on what, how."""
+    config = recipe.config
+    where = "bundled, " if config.data.name == "digits" else ""
+    held_out = (
+        "test" if config.data.held_out is None and config.data.name != "digits" else "held out"
+    )
+    parts = [
+        f"data {config.data.name} ({where}{len(recipe.train):,} train / "
+        f"{len(recipe.test):,} {held_out})",
+        f"{config.model.name} {recipe.num_params:,} parameters",
+        f"{type(config.strategy).__name__} L={config.strategy.sync_every}",
+        f"{config.num_replicas} replica{'s' if config.num_replicas > 1 else ''}",
+        device,
+    ]
+    return "  " + " · ".join(parts)
+
+
+def traffic(recipe: Recipe, num_rounds: int, num_bytes: int) -> str:
+    """What the exchange moved, against averaging after every step."""
+    every = recipe.config.strategy.sync_every
+    told = f"synced {num_rounds} times, {size(num_bytes)}"
+    return told if every == 1 else f"{told} (every step: {size(num_bytes * every)})"
+
+
+def outcome(
+    metrics: Mapping[str, Any], moved: str, path: str | None = None, checkpoint: Any = None
+) -> str:
+    """How the run ended and where its files are."""
+    score = f"master {100 * metrics['accuracy']:.1f} %  |  " if "accuracy" in metrics else ""
+    lines = [f"  {score}{moved}"]
+    if path is not None:
+        files = sorted(entry.name for entry in Path(path).iterdir() if entry.name[0] != ".")
+        lines.append(f"  run      {path}     ({', '.join(files)})")
+    if checkpoint is not None:
+        lines.append(f"  model    {Path(checkpoint.path) / 'model.safetensors'}")
+    return "\n".join(lines)
+
+
+def size(num_bytes: float) -> str:
+    """Bytes as people read them.
+
+    >>> size(9_225_600)
+    '9.2 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            break
+        num_bytes /= 1000
+    else:
+        unit = "TB"
+    return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"

@@ -1,0 +1,238 @@
+"""`ParleTrainer`: train a PyTorch model with any strategy on a Ray cluster."""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.train import Checkpoint, Result, RunConfig, ScalingConfig
+
+from parle_ray import checkpoint
+from parle_ray.cluster import placement
+from parle_ray.cluster.connect import connect
+from parle_ray.cluster.supervisor import Supervisor
+from parle_ray.errors import InputError
+from parle_ray.execution import Execution
+from parle_ray.run_folder import RunFolder
+from parle_ray.strategies import Strategy
+from parle_ray.task import (
+    BatchesFn,
+    EvaluateFn,
+    LossFn,
+    ModelFn,
+    OptimizerFn,
+    SchedulerFn,
+    Task,
+)
+
+Report = dict[str, Any]
+
+KEEP = 2
+"""Checkpoints kept where CheckpointConfig says nothing."""
+
+
+class ParleTrainer:
+    """Trains n replicas of a model, each in a Ray actor of its own, coupled through a master.
+
+    Args:
+        model_fn: `() -> nn.Module`. Called with the same seed everywhere.
+        loss_fn: `(module, batch) -> scalar Tensor`.
+        batches_fn: `(rank, num_replicas) -> iterable of batches`, gone through again and again.
+            One with `state_dict()` and `load_state_dict()` is restored by them on resume, any
+            other is fast-forwarded. One with `to(device)` is told where its batches should go.
+        strategy: the algorithm, such as `Parle()`.
+        inner_optimizer_fn: `(parameters) -> torch.optim.Optimizer`, for the local steps.
+        lr_scheduler_fn: `(optimizer) -> torch lr scheduler`, stepped once a round.
+        num_rounds: length of the run in rounds of `strategy.sync_every` mini-batches.
+        num_epochs: the same in passes over one replica's data; give one of the two.
+        checkpoint_every: rounds; None: about once a minute. There is always one at the end.
+        evaluate_fn: `(module) -> {"accuracy": ...}`, called on the master in `eval()` mode, with
+            batch-norm statistics re-estimated, in a process that no replica waits for.
+        evaluate_every: rounds; None: as often as takes a tenth of the time, and at the end.
+        scaling_config: `num_workers` is the number of replicas; `use_gpu`,
+            `resources_per_worker` and `placement_strategy` as in Ray Train.
+        run_config: `name` and `storage_path` of the run folder; a run with the name of an
+            earlier one goes on from its last checkpoint. `checkpoint_config.num_to_keep`
+            (2 if not given) and `failure_config.max_failures` (replicas that may be lost and
+            replaced; -1: no limit) as in Ray Train, `callbacks` too.
+        execution: device, precision, `torch.compile`, threads.
+        seed: of parameters, data order and dropout.
+        on_report: takes the report of each round; None shows progress.
+
+    Raises:
+        InputError: something cannot be used as it is; the message says what to change.
+
+    Source: Chaudhari et al., arXiv 1707.00424.
+    """
+
+    def __init__(
+        self,
+        model_fn: ModelFn,
+        loss_fn: LossFn,
+        batches_fn: BatchesFn,
+        *,
+        strategy: Strategy,
+        inner_optimizer_fn: OptimizerFn,
+        lr_scheduler_fn: SchedulerFn | None = None,
+        num_rounds: int | None = None,
+        num_epochs: int | None = None,
+        checkpoint_every: int | None = None,
+        evaluate_fn: EvaluateFn | None = None,
+        evaluate_every: int | None = None,
+        scaling_config: ScalingConfig | None = None,
+        run_config: RunConfig | None = None,
+        execution: Execution | None = None,
+        seed: int = 0,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self._scaling = scaling_config or ScalingConfig()
+        self._run_config = run_config or RunConfig()
+        self._task = Task(
+            model_fn=model_fn,
+            loss_fn=loss_fn,
+            batches_fn=batches_fn,
+            strategy=strategy,
+            inner_optimizer_fn=inner_optimizer_fn,
+            lr_scheduler_fn=lr_scheduler_fn,
+            evaluate_fn=evaluate_fn,
+            num_replicas=placement.num_replicas(self._scaling),
+            num_rounds=num_rounds,
+            num_epochs=num_epochs,
+            seed=seed,
+            execution=execution or Execution(),
+        )
+        for name, value in (
+            ("checkpoint_every", checkpoint_every),
+            ("evaluate_every", evaluate_every),
+        ):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be >= 1 or None, got {value}")
+        self._checkpoint_every, self._evaluate_every = checkpoint_every, evaluate_every
+        self._on_report = on_report
+
+    def fit(self) -> Result:
+        """Train to the end.
+
+        Returns:
+            Ray Train's `Result`: `metrics` of the last round, `metrics_dataframe` of all,
+            `checkpoint` (its folder has `model.safetensors`), `path` of the run folder.
+
+        Raises:
+            InputError: something cannot be used as it is.
+            UserCodeError: a function of the user raised; the message has the traceback.
+            Diverged: no replica has a finite parameter left.
+            ClusterError: replicas or coordinator were lost for good.
+            StorageError: the run folder cannot be written any more.
+        """
+        config = self._run_config
+        connect()
+        name = config.name or f"parle_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+        folder = RunFolder(config.storage_path or Path.home() / "ray_results", name)
+        placement.check_shared(folder.path)
+        resume, reports = None, []
+        if found := checkpoint.folders(folder.path):
+            round, resume = checkpoint.load(found[-1])
+            reports = folder.keep_reports_until(round)
+        else:
+            folder.keep_reports_until(0)
+        from parle_ray.progress import Progress
+
+        progress = Progress() if self._on_report is None else None
+        listen = self._on_report or (lambda report: progress.update(report))  # type: ignore[union-attr]
+        say = progress.say if progress else (lambda line: print(line, file=sys.stderr))
+        if resume:
+            say(f"going on from {found[-1]}")
+        failures = config.failure_config.max_failures if config.failure_config else 0
+        supervisor = Supervisor(
+            self._task, name=name, scaling=self._scaling, max_failures=failures, say=say
+        )
+        folder.write_config(self._described(name))
+        keeper = _Keeper(folder, config.checkpoint_config.num_to_keep or KEEP, say)
+        try:
+            for report in supervisor.run(
+                resume=resume,
+                checkpoint_every=self._checkpoint_every,
+                evaluate_every=self._evaluate_every,
+            ):
+                cut = report.pop("cut", None)
+                if cut is not None:
+                    keeper.keep(cut)
+                reports.append(report)
+                folder.append(report)
+                listen(report)
+                for callback in config.callbacks or ():
+                    callback.after_report(None, [report], None)
+        finally:
+            keeper.close()
+            if progress:
+                progress.close()
+        return _result(folder, reports)
+
+    def _described(self, name: str) -> dict[str, Any]:
+        task = self._task
+        return {
+            "name": name,
+            "strategy": repr(task.strategy),
+            "num_replicas": task.num_replicas,
+            "num_rounds": task.num_rounds,
+            "num_epochs": task.num_epochs,
+            "seed": task.seed,
+            "execution": repr(task.execution),
+            "versions": {
+                "python": sys.version.split()[0],
+                "torch": str(torch.__version__),
+                "ray": ray.__version__,
+            },
+            "command": sys.argv,
+        }
+
+
+class _Keeper:
+    """Writes checkpoints one after the other, beside the training."""
+
+    def __init__(self, folder: RunFolder, num_to_keep: int, say: Callable[[str], None]) -> None:
+        self._folder, self._keep, self._say = folder, num_to_keep, say
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._written: list[Future[None]] = []
+
+    def keep(self, cut: dict[str, Any]) -> None:
+        """Write a cut in the background; the failure of an earlier one is raised here."""
+        for earlier in [f for f in self._written if f.done()]:
+            self._written.remove(earlier)
+            earlier.result()
+        self._written.append(self._writer.submit(self._write, cut))
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._writer.shutdown(wait=True)
+        for written in self._written:
+            written.result()
+
+    def _write(self, cut: dict[str, Any]) -> None:
+        replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
+        checkpoint.save(
+            self._folder.path,
+            cut["round"],
+            master=ray.get(cut["master"]),
+            replicas=replicas,
+            model=ray.get(cut["model"])["model"],
+        )
+        self._folder.prune(checkpoint.folders(self._folder.path), self._keep)
+
+
+def _result(folder: RunFolder, reports: list[Report]) -> Result:
+    found = checkpoint.folders(folder.path)
+    by_round = {report["round"]: report for report in reports}
+    kept = [(Checkpoint(str(f)), by_round.get(checkpoint.round_of(f), {})) for f in found]
+    return Result(
+        metrics=reports[-1] if reports else None,
+        checkpoint=kept[-1][0] if kept else None,
+        error=None,
+        path=str(folder.path),
+        metrics_dataframe=folder.write_table(reports),
+        best_checkpoints=kept,
+    )
