@@ -17,7 +17,6 @@ from parle_ray.execution import Execution
 from parle_ray.schedules import Schedule
 from parle_ray.strategies import Parle, Strategy
 
-
 SGD_ARGUMENTS = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 """Of torch.optim.SGD, where nothing else is said; the paper's."""
 

@@ -3,7 +3,6 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
 
 from parle_ray.errors import InputError
 
@@ -13,9 +12,9 @@ PAPER_BATCHES_PER_PASS = 391
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run knows of its own length when it starts."""
+    """What a run knows of its own length when it starts; None where it has no planned end."""
 
-    num_rounds: int
+    num_rounds: int | None
     batches_per_pass: int | None = None
 
 
@@ -26,7 +25,7 @@ class Schedule(ABC):
     def __call__(self, round: int) -> float:
         """The value in `round`."""
 
-    def bind(self, plan: Plan) -> Self:
+    def bind(self, plan: Plan) -> "Schedule":
         """The same schedule with what it left open taken from the plan of the run."""
         return self
 
@@ -87,7 +86,7 @@ class Scoping(Schedule):
         batches = self.batches_per_pass or PAPER_BATCHES_PER_PASS
         return max(self.floor, self.initial * (1.0 - 1.0 / (2.0 * batches)) ** round)
 
-    def bind(self, plan: Plan) -> Self:
+    def bind(self, plan: Plan) -> Schedule:
         return replace(self, batches_per_pass=self.batches_per_pass or plan.batches_per_pass)
 
     @property
@@ -118,8 +117,11 @@ class _Progress(Schedule):
             )
         return min(1.0, round / max(1, self.num_rounds - 1))
 
-    def bind(self, plan: Plan) -> Self:
-        return replace(self, num_rounds=self.num_rounds or plan.num_rounds)
+    def bind(self, plan: Plan) -> Schedule:
+        num_rounds = self.num_rounds or plan.num_rounds
+        if num_rounds is None:
+            return Constant(self.initial)  # a run without an end makes no progress
+        return replace(self, num_rounds=num_rounds)
 
     @property
     def lowest(self) -> float:

@@ -1,0 +1,175 @@
+"""`ReplicaOptimizer`: a strategy inside the user's own training loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from parle_ray.errors import InputError
+from parle_ray.flat import FlatModule
+from parle_ray.replica import Replica, Reply
+from parle_ray.schedules import Plan
+from parle_ray.strategies import Strategy
+
+
+class ReplicaOptimizer(Optimizer):
+    """Makes this process one replica: wraps an optimiser, and exchanges once in L steps.
+
+        optimizer = ReplicaOptimizer(model, torch.optim.SGD(model.parameters(), lr=0.1), Parle())
+        for batch in loader:
+            optimizer.zero_grad()
+            loss_fn(model, batch).backward()
+            optimizer.step()
+
+    Where torch.distributed is initialised, as inside Ray Train's `TorchTrainer`, its processes
+    are the replicas: they gather what each pushed, and every one keeps the master, by the same
+    arithmetic in the order of the ranks, so all hold the same bits. An overlapping strategy
+    gathers while the next L steps run. Without torch.distributed there is one replica.
+
+    Do not wrap the model in DistributedDataParallel: replicas walk apart on purpose.
+
+    Args:
+        model: on its device already; its parameters become views of one vector.
+        inner: the optimiser of the local steps, on this model's parameters. Its `param_groups`
+            are this optimiser's too, so learning-rate schedulers work on either.
+        strategy: the algorithm.
+        num_rounds: length of the run; without it, schedules of its progress (`Geometric`,
+            `Cosine`) stay at their first value.
+        batches_per_pass: mini-batches in a pass over the data, for the paper's scoping.
+
+    Attributes:
+        master: `(num_params,)`, the master parameters. `swap_master` puts them into the model.
+
+    Raises:
+        InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inner: Optimizer,
+        strategy: Strategy,
+        *,
+        num_rounds: int | None = None,
+        batches_per_pass: int | None = None,
+    ) -> None:
+        if strategy.steps_master:
+            raise InputError(
+                f"strategy: {type(strategy).__name__} averages every gradient, which "
+                "DistributedDataParallel does; wrap the model in that and use the optimiser alone"
+            )
+        self.defaults = inner.defaults
+        self.inner = inner
+        strategy = strategy.bind(Plan(num_rounds=num_rounds, batches_per_pass=batches_per_pass))
+        self._strategy = strategy
+        self._flat = FlatModule(model)
+        self._world = dist.get_world_size() if dist.is_initialized() else 1
+        if self._world > 1:
+            dist.broadcast(self._flat.vector, src=0)
+        self._replica = Replica(self._flat, inner, strategy)
+        self.master = self._flat.vector.clone()
+        self._master_state = strategy.init_master(self.master)
+        self._steps = 0
+        self._under_way: tuple[Any, list[Tensor]] | None = None
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The inner optimiser's."""
+        return self.inner.param_groups
+
+    @property
+    def state(self) -> Any:  # type: ignore[override]
+        """The inner optimiser's."""
+        return self.inner.state
+
+    @property
+    def round(self) -> int:
+        """The round that is open."""
+        return self._steps // self._strategy.sync_every
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Set the gradients to zero, in place: they are views of the flat gradient."""
+        self._flat.gradient.zero_()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One local step; after the L-th, the exchange."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        round = self.round
+        self._replica.local_step(round)
+        self._steps += 1
+        if self._steps % self._strategy.sync_every == 0:
+            self._exchange(round)
+        return loss
+
+    def _exchange(self, round: int) -> None:
+        if self._strategy.overlaps:
+            self._merge(round - 1)
+            self._replica.end(round, self._reply())
+            self._gather(self._replica.push(round))
+        else:
+            self._gather(self._replica.push(round))
+            self._merge(round)
+            self._replica.begin(round + 1, self._reply())
+
+    def _reply(self) -> Reply:
+        return Reply(self._strategy.reply(self.master, self._master_state))
+
+    def _gather(self, push: Tensor) -> None:
+        mine = push.clone()
+        if self._world == 1:
+            self._under_way = (None, [mine])
+            return
+        everyone = [torch.empty_like(mine) for _ in range(self._world)]
+        self._under_way = (dist.all_gather(everyone, mine, async_op=True), everyone)
+
+    def _merge(self, round: int) -> None:
+        if self._under_way is None:
+            return
+        work, pushed = self._under_way
+        if work is not None:
+            work.wait()
+        self._under_way = None
+        self._strategy.merge(self.master, self._master_state, dict(enumerate(pushed)), round)
+
+    def swap_master(self) -> None:
+        """Exchange the model's parameters with the master's, for evaluation; call it again after.
+
+        Batch-norm statistics stay the replica's: re-estimate them before evaluating
+        (`torch.optim.swa_utils.update_bn`). Waits for an exchange that is under way.
+        """
+        self._merge(self.round - 1)
+        mine = self._flat.vector.clone()
+        self._flat.vector.copy_(self.master)
+        self.master.copy_(mine)
+
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+        """The inner optimiser's, the replica's and the master's; waits for the exchange."""
+        self._merge(self.round - 1)
+        return {
+            "inner": self.inner.state_dict(),
+            "replica": self._replica.state,
+            "fresh": self._replica.fresh,
+            "vector": self._flat.vector,
+            "master": self.master,
+            "master_state": self._master_state,
+            "steps": self._steps,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
+        """Go on from a saved state, the model's parameters included."""
+        self.inner.load_state_dict(state_dict["inner"])
+        self._flat.vector.copy_(state_dict["vector"])
+        self._replica.state = {k: v.clone() for k, v in state_dict["replica"].items()}
+        self._replica.fresh = state_dict["fresh"]
+        self.master.copy_(state_dict["master"])
+        self._master_state = {k: v.clone() for k, v in state_dict["master_state"].items()}
+        self._steps = state_dict["steps"]
+        self._under_way = None
