@@ -2,7 +2,7 @@
 
 import dataclasses
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -37,16 +37,11 @@ def make_parser(prog: str, description: str) -> ArgumentParser:
     return parser
 
 
-def read(
-    parser: ArgumentParser, argv: Sequence[str], base: Mapping[str, Any] | None = None
-) -> tuple[Config, bool]:
+def read(parser: ArgumentParser, argv: Sequence[str]) -> tuple[Config, bool]:
     """The configuration that `argv` asks for, and whether it is only to be printed.
 
     Defaults are filled in by the classes themselves, so that another strategy or optimiser does
     not inherit the arguments of the one it replaces.
-
-    Args:
-        base: fields of `Config` that `argv` may override.
 
     Raises:
         InputError: one line that names the argument and the way out.
@@ -60,12 +55,11 @@ def read(
         raise InputError(shorten(str(error))) from error
     if "optimizer" in given:
         values["optimizer"] = _inner_optimizer(given.optimizer)
-    names = {field.name for field in dataclasses.fields(Config)}
-    chosen = dict(base or {}) | {name: values[name] for name in names if name in given}
-    if "num_rounds" in given or "num_epochs" in given:
-        for name in {"num_rounds", "num_epochs"} - set(given.keys()):
-            chosen.pop(name, None)
-    return Config(**chosen), bool(given.get("print_config"))
+    only_print = bool(given.get("print_config"))
+    if only_print and not {"num_rounds", "num_epochs"} & set(given.keys()):
+        given.num_epochs = values["num_epochs"] = 10  # a template shows some length
+    names = [field.name for field in dataclasses.fields(Config) if field.name in given]
+    return Config(**{name: values[name] for name in names}), only_print
 
 
 def to_yaml(config: Config) -> str:
@@ -77,7 +71,8 @@ def _inner_optimizer(given: Any) -> InnerOptimizer:
     init_args = given.get("init_args")
     arguments = init_args.as_dict() if init_args else {}
     if given.class_path == "torch.optim.SGD":
-        arguments = SGD_ARGUMENTS | arguments
+        without_momentum = arguments.get("momentum") == 0.0
+        arguments = SGD_ARGUMENTS | {"nesterov": not without_momentum} | arguments
     return InnerOptimizer(given.class_path, arguments)
 
 

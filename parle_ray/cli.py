@@ -63,6 +63,15 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         return _explain(error, "--debug" in argv)
 
 
+def no_arguments(argv: Sequence[str], prog: str, help: str | None) -> None:
+    """Answer `--help`, refuse everything else."""
+    if "-h" in argv or "--help" in argv:
+        print(f"usage: {prog}\n\n{help}")
+        raise SystemExit(0)
+    if argv:
+        raise InputError(f"unexpected {argv[0]!r}; {prog} takes no arguments")
+
+
 def _run(argv: list[str], prog: str) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage(prog))

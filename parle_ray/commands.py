@@ -2,20 +2,18 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from parle_ray.arguments import make_parser, read, to_yaml
+from parle_ray.cli import no_arguments
 from parle_ray.config import Config
 from parle_ray.errors import InputError
 from parle_ray.progress import Progress
 from parle_ray.recipe import make_recipe
 from parle_ray.summary import header, outcome, traffic
 
-QUICKSTART: dict[str, Any] = {"num_rounds": 40, "evaluate_every": 4}
-TEMPLATE: dict[str, Any] = {"num_epochs": 10}
-"""The length that `--print_config` shows where none is given."""
+QUICKSTART = Path(__file__).with_name("quickstart.yaml")
 
 
 def train(argv: Sequence[str], prog: str) -> None:
@@ -27,7 +25,8 @@ def train(argv: Sequence[str], prog: str) -> None:
 
 def quickstart(argv: Sequence[str], prog: str) -> None:
     """Train three replicas on the bundled digits: less than a minute. Takes train's arguments."""
-    config = _configure(argv, f"{prog} quickstart", quickstart.__doc__, QUICKSTART)
+    argv = ["--config", str(QUICKSTART), *argv]
+    config = _configure(argv, f"{prog} quickstart", quickstart.__doc__)
     if config is None:
         return
     _train(config, "quickstart")
@@ -68,22 +67,9 @@ def strategies(argv: Sequence[str], prog: str) -> None:
     print(f"\nTheir arguments: {prog} train --strategy.help Parle")
 
 
-def no_arguments(argv: Sequence[str], prog: str, help: str | None) -> None:
-    """Answer `--help`, refuse everything else."""
-    if "-h" in argv or "--help" in argv:
-        print(f"usage: {prog}\n\n{help}")
-        raise SystemExit(0)
-    if argv:
-        raise InputError(f"unexpected {argv[0]!r}; {prog} takes no arguments")
-
-
-def _configure(
-    argv: Sequence[str], prog: str, help: str | None, base: Mapping[str, Any] | None = None
-) -> Config | None:
+def _configure(argv: Sequence[str], prog: str, help: str | None) -> Config | None:
     """The configuration; None if it has been printed and nothing is to be run."""
-    if base is None and "--print_config" in argv:
-        base = TEMPLATE
-    config, only_print = read(make_parser(prog, help or ""), argv, base)
+    config, only_print = read(make_parser(prog, help or ""), argv)
     if only_print:
         sys.stdout.write(to_yaml(config))
         return None
@@ -102,9 +88,8 @@ def _train(config: Config, command: str) -> None:
     connect(config.address)
     name = config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     storage = Path(config.storage_path).expanduser().absolute()
-    resources = {"CPU": config.cpus_per_replica}
-    if config.gpus_per_replica:
-        resources["GPU"] = config.gpus_per_replica
+    asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
+    resources = {name: amount for name, amount in asked.items() if amount is not None}
     trainer = ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
@@ -124,6 +109,8 @@ def _train(config: Config, command: str) -> None:
     _keep_command(storage / name, config)
     result = trainer.fit()
     reports = result.metrics_dataframe
+    assert reports is not None
+    assert result.metrics is not None
     moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
     print(outcome(result.metrics, moved, result.path, result.checkpoint))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from parle_ray import schedules, strategies
+from parle_ray import strategies
 from parle_ray.config import Config
 from parle_ray.errors import nearest
 
@@ -33,7 +33,7 @@ def shorten(message: str) -> str:
     for pattern, say in _KINDS:
         found = re.search(pattern, message, re.DOTALL)
         if found:
-            return say(path, found[1], message)
+            return str(say(path, found[1], message))
     return " ".join(message.split())
 
 
@@ -87,17 +87,18 @@ def _no_class(path: str, name: str, message: str) -> str:
         kinds = vars(torch.optim).items()
         names = [n for n, kind in kinds if isinstance(kind, type) and n != "Optimizer"]
         hint = nearest(name, names)
-    else:
-        names = [kind.__name__ for kind in schedules.Schedule.__subclasses__()]
-        names = ["a number"] + [n for n in ("Constant", "Scoping", "Geometric", "Cosine") if names]
+    elif path.startswith("strategy."):
+        names = ["a number", "Constant", "Scoping", "Geometric", "Cosine"]
         hint = nearest(name, names)
+    else:
+        return _wrong_type(path, name, message)
     return f"{path}: must be one of {', '.join(names)}, got {name!r}.{hint}"
 
 
 def _wrong_type(path: str, first: str, message: str) -> str:
     literal = re.search(r"typing.Literal\[(.*?)\]", message)
     classes = re.findall(r"Expected a <class '(\w+)'>", message)
-    allowed = [literal[1]] if literal else []
+    allowed = [f"one of {literal[1]}"] if literal else []
     allowed += [_ALLOWED.get(name, name) for name in dict.fromkeys(classes)]
     value = re.findall(r"(?:Given|Got) value: (.*?)(?:\.? Got value|\n|$)", message)
     given = value[0].strip() if value else "something else"

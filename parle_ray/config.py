@@ -17,6 +17,7 @@ from parle_ray.execution import Execution
 from parle_ray.schedules import Schedule
 from parle_ray.strategies import Parle, Strategy
 
+LENGTHS = ("num_rounds", "num_epochs")
 SGD_ARGUMENTS = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 """Of torch.optim.SGD, where nothing else is said; the paper's."""
 
@@ -59,12 +60,12 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        name: mlp, lenet, all_cnn, wrn_16_4, wrn_28_10; a classification network of torchvision,
-            such as resnet18; or your own, as package.module:callable.
+        name: small_cnn, mlp, lenet, all_cnn, wrn_16_4, wrn_28_10; a classification network of
+            torchvision, such as resnet18; or your own, as package.module:callable.
         args: its arguments, such as `--model.args.dropout 0.25`.
     """
 
-    name: str = "mlp"
+    name: str = "small_cnn"
     args: dict[str, Any] = field(default_factory=dict)
 
 
@@ -84,13 +85,15 @@ class InnerOptimizer:
         closure = inspect.signature(make.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise InputError(f"optimizer: {self.class_path} needs a closure; use SGD or AdamW")
+        if not self.init_args.get("lr", 1.0) > 0.0:
+            raise InputError(f"optimizer.lr must be > 0, got {self.init_args['lr']}")
         try:
-            trial = self([nn.Parameter(torch.zeros(1, 1))])
+            self([])
         except (TypeError, ValueError) as error:
-            raise InputError(f"optimizer: {self.class_path}: {error}; change it") from error
-        for group in trial.param_groups:
-            if not group.get("lr", 1.0) > 0.0:
-                raise InputError(f"optimizer.lr must be > 0, got {group['lr']}")
+            # The arguments are looked at before the parameters, and before torch imports its
+            # compiler for the first optimiser of a process (2.5 s).
+            if "empty parameter list" not in str(error):
+                raise InputError(f"optimizer: {self.class_path}: {error}; change it") from error
 
     def __call__(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         optimizer: Optimizer = pkgutil.resolve_name(self.class_path)(parameters, **self.init_args)
@@ -113,7 +116,7 @@ class Config:
         num_rounds: length of the run in exchanges.
         num_epochs: its length in data passes of one replica, instead of num_rounds.
         gpus_per_replica: 1, a part such as 0.33 to share a GPU, or 0 to train on CPUs.
-        cpus_per_replica: CPUs that Ray reserves for a replica.
+        cpus_per_replica: CPUs that Ray reserves for a replica; null shares the cluster's.
         evaluate_every: rounds between evaluations of the master; null: as often as takes little.
         checkpoint_every: rounds between checkpoints; null: about once a minute and at the end.
         execution: how a step is computed, which does not change the algorithm.
@@ -133,7 +136,7 @@ class Config:
     num_rounds: int | None = None
     num_epochs: int | None = None
     gpus_per_replica: float = 0.0
-    cpus_per_replica: float = 1.0
+    cpus_per_replica: float | None = None
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
     execution: Execution = field(default_factory=Execution)
@@ -154,9 +157,7 @@ class Config:
                 f"num_rounds and num_epochs: both are given, {self.num_rounds} and "
                 f"{self.num_epochs}; set one of them to null"
             )
-        for name in ("num_replicas", "num_rounds", "num_epochs"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("evaluate_every", "checkpoint_every"):
+        for name in (*LENGTHS, "num_replicas", "evaluate_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 1)
         for name in ("gpus_per_replica", "cpus_per_replica", "max_failures", "seed"):
             _at_least(name, getattr(self, name), 0)
@@ -164,6 +165,7 @@ class Config:
             raise InputError(
                 f"gpus_per_replica must be a whole number or below 1, got {self.gpus_per_replica}"
             )
+        _check_device(self.execution.device)
         if self.name is not None:
             check_name(self.name)
 
@@ -188,3 +190,13 @@ def to_dict(value: Any) -> Any:
 def _at_least(name: str, value: float | None, smallest: int) -> None:
     if value is not None and not value >= smallest:
         raise InputError(f"{name} must be >= {smallest}, got {value}")
+
+
+def _check_device(name: str | None) -> None:
+    try:
+        torch.device(name or "cpu")
+    except RuntimeError as error:
+        raise InputError(
+            f"execution.device must be 'cpu', 'cuda' or 'cuda:1', got {name!r}; null takes the GPU "
+            "that a replica is given"
+        ) from error

@@ -33,6 +33,10 @@ class FlatModule:
         self.module = module
         self.names = [name for name, _ in named]
         self.parameters = [p for _, p in named]
+        self._places = [
+            (module.get_submodule(path)._parameters, local)
+            for path, _, local in (name.rpartition(".") for name, _ in named)
+        ]
         self.vector = torch.cat([p.detach().reshape(-1) for p in self.parameters])
         self.vector.grad = torch.zeros_like(self.vector)
         for p, value, gradient in zip(
@@ -63,10 +67,10 @@ class FlatModule:
         """
         size = self.vector.element_size()
         value, gradient = self.vector.data_ptr(), self.gradient.data_ptr()
-        for name, p in zip(self.names, self.parameters, strict=True):
+        for name, p, (owner, local) in zip(self.names, self.parameters, self._places, strict=True):
             if p.numel() == 0:
                 continue  # nothing to see, and its data_ptr() is 0
-            if p.data_ptr() != value:
+            if p.data_ptr() != value or owner.get(local) is not p:
                 raise InputError(
                     f"the parameter {name!r} is no longer a view of the flat vector: move or cast "
                     "the module (.to(), .half()) in model_fn, before training starts; model_fn "

@@ -15,7 +15,7 @@ NUM_LINES = 20
 """Lines that stay, spread evenly over the rounds of a run."""
 CLOSEST_S = 1.0
 """Two lines that stay are at least this far apart, but for the last of a run."""
-FARTHEST_S = 600.0
+FARTHEST_S = 1800.0
 """A line stays after this time at the latest."""
 
 
@@ -33,8 +33,7 @@ class Progress:
         self._console = console or Console(file=sys.stderr, highlight=False)
         self._clock = clock
         self._began = self._line_at = clock()
-        self._first_round: int | None = None
-        self._line_round = 0
+        self._first: tuple[int, float] | None = None  # round and time of the first report
         self._newest: dict[str, Any] = {}
         self._live: Live | None = None
 
@@ -52,17 +51,17 @@ class Progress:
     def update(self, report: Mapping[str, Any]) -> None:
         """Show the report of a round, in the live line or as one that stays."""
         now = self._clock()
-        if self._first_round is None:
-            # The first round of this process: a resumed run begins later than at 1.
-            self._first_round = self._line_round = report["round"] - 1
+        if self._first is None:
+            self._first = report["round"], now
         self._newest |= {k: report[k] for k in ("accuracy", "evaluated_round") if k in report}
         if "accuracy" in report and "evaluated_round" not in report:
             self._newest["evaluated_round"] = report["round"]
-        done, left = report["round"] - self._first_round, report["num_rounds"] - report["round"]
-        elapsed = now - self._began
-        text = line({**report, **self._newest}, elapsed, elapsed / done * left)
+        done, since = report["round"] - self._first[0], now - self._first[1]
+        # From the first report on, so that the start of the actors is not taken for a round.
+        left = since / done * (report["num_rounds"] - report["round"]) if done else None
+        text = line({**report, **self._newest}, now - self._began, left)
         if self._due(report, now):
-            self._line_at, self._line_round = now, report["round"]
+            self._line_at = now
             self.say(text)
         if self._console.is_terminal:
             self._show(text)
@@ -80,8 +79,8 @@ class Progress:
     def _due(self, report: Mapping[str, Any], now: float) -> bool:
         round, last = report["round"], report["num_rounds"]
         since = now - self._line_at
-        spread = round - self._line_round >= math.ceil(last / NUM_LINES) and since >= CLOSEST_S
-        first = round == (self._first_round or 0) + 1
+        spread = round % math.ceil(last / NUM_LINES) == 0 and since >= CLOSEST_S
+        first = self._first is not None and round == self._first[0]
         return first or round == last or spread or since >= FARTHEST_S
 
     def _show(self, text: str) -> None:
@@ -91,14 +90,14 @@ class Progress:
         self._live.update(Text(text, no_wrap=True, overflow="ellipsis", style="bold"))
 
 
-def line(report: Mapping[str, Any], elapsed_s: float, left_s: float) -> str:
+def line(report: Mapping[str, Any], elapsed_s: float, left_s: float | None = None) -> str:
     """A report as one line.
 
     >>> line({"round": 4, "num_rounds": 40, "loss": 0.5, "distance": 0.01}, 6, 54)
-    'round  4/40  loss 0.500  distance 0.0100  0:06, 0:54 left'
+    'round  4/40  loss 0.5000  distance 0.0100  0:06, 0:54 left'
     """
     last = str(report["num_rounds"])
-    parts = [f"round {report['round']:>{len(last)}}/{last}", f"loss {report['loss']:.3f}"]
+    parts = [f"round {report['round']:>{len(last)}}/{last}", f"loss {report['loss']:.4f}"]
     if "accuracy" in report:
         of_round = report.get("evaluated_round", report["round"])
         when = "" if of_round == report["round"] else f" (round {of_round})"
@@ -108,7 +107,7 @@ def line(report: Mapping[str, Any], elapsed_s: float, left_s: float) -> str:
     if report.get("faults"):
         parts.append(f"faults {report['faults']}")
     clock = duration(elapsed_s)
-    if report["round"] < report["num_rounds"]:
+    if left_s is not None and report["round"] < report["num_rounds"]:
         clock += f", {duration(left_s)} left"
     return "  ".join([*parts, clock])
 

@@ -119,7 +119,7 @@ class Recipe:
 
 
 def make_recipe(config: Config) -> Recipe:
-    """Loads the data and tries the model, the loader and the optimiser once, here.
+    """Loads the data and tries the model and the loader once, here.
 
     Raises:
         InputError: the configuration cannot be run as it is.
@@ -154,7 +154,6 @@ def make_recipe(config: Config) -> Recipe:
         execution=config.execution,
     )
     flat = task.build(torch.device("cpu"))
-    task.optimizer(flat)
     planned = task.fitted_to(len(batches_fn(0, config.num_replicas))).num_rounds
     assert planned is not None
     if config.lr_schedule != "constant":

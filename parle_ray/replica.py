@@ -1,6 +1,5 @@
 """One copy of the model, walking alone between two exchanges. No I/O."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -36,8 +35,6 @@ class Replica:
         self.inner = inner
         self.strategy = strategy
         self.state: State = strategy.init_replica(flat.vector)
-        # Adagrad has state before its first step, and cannot do without.
-        self._first = {p: deepcopy(state) for p, state in inner.state.items()}
         self.fresh = True
 
     def start_from(self, master: Tensor) -> None:
@@ -45,7 +42,6 @@ class Replica:
         self.flat.vector.copy_(master)
         self.state = self.strategy.init_replica(self.flat.vector)
         self.inner.state.clear()
-        self.inner.state.update({p: deepcopy(state) for p, state in self._first.items()})
         self.fresh = True
 
     def begin(self, round: int, reply: Reply) -> None:

@@ -1,10 +1,10 @@
 """The folder of a run: what is in it, and who may write there.
 
-    storage_path/name/
-        config.yaml           what was asked for, and the versions that ran
-        result.json           one JSON line a round, readable while it runs
-        metrics.parquet       the same as a table, when the run ends
-        checkpoint_000040/    see `parle_ray.checkpoint`
+storage_path/name/
+    config.yaml           what was asked for, and the versions that ran
+    result.json           one JSON line a round, readable while it runs
+    metrics.parquet       the same as a table, when the run ends
+    checkpoint_000040/    see `parle_ray.checkpoint`
 """
 
 import json

@@ -103,9 +103,10 @@ def _run(
     for round in range(task.num_rounds):
         answers = {}
         for learner in learners:
-            answer = learner.play(round, partial(replies.__getitem__, learner.rank))
+            answer = learner.play(round, partial(_bring, replies[learner.rank], learner))
             answers[learner.rank] = answer
-            master.take(learner.rank, round, answer.push)
+            push = None if answer.push is None else answer.push.to(master.vector.device)
+            master.take(learner.rank, round, push)
         replies = master.close()
         report = round_report(task, master, answers)
         last = round + 1 == task.num_rounds
@@ -115,10 +116,15 @@ def _run(
         if on_round:
             on_round(report)
     for learner in learners:
-        learner.settle(task.num_rounds, replies[learner.rank])
+        learner.settle(task.num_rounds, _bring(replies[learner.rank], learner))
     return Outcome(
         master.vector.clone(),
         [learner.vector.clone() for learner in learners],
         history,
         copy.deepcopy(evaluator.module),
     )
+
+
+def _bring(reply: Reply, learner: Learner) -> Reply:
+    """The reply on the replica's device; the master stays where it was built, on the CPU."""
+    return Reply(reply.vector.to(learner.vector.device), reply.restart)

@@ -52,10 +52,8 @@ def size(num_bytes: float) -> str:
     >>> size(9_225_600)
     '9.2 MB'
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            break
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while num_bytes >= 1000 and len(units) > 1:
         num_bytes /= 1000
-    else:
-        unit = "TB"
-    return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        units.pop(0)
+    return f"{num_bytes:.0f} B" if units[0] == "B" else f"{num_bytes:.1f} {units[0]}"

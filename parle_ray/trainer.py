@@ -14,7 +14,7 @@ from ray.train import Checkpoint, Result, RunConfig, ScalingConfig
 from parle_ray import checkpoint
 from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
-from parle_ray.cluster.supervisor import Supervisor
+from parle_ray.cluster.supervisor import Resume, Supervisor
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.run_folder import RunFolder
@@ -133,25 +133,20 @@ class ParleTrainer:
         name = config.name or f"parle_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         folder = RunFolder(config.storage_path or Path.home() / "ray_results", name)
         placement.check_shared(folder.path)
-        resume, reports = None, []
-        if found := checkpoint.folders(folder.path):
-            round, resume = checkpoint.load(found[-1])
-            reports = folder.keep_reports_until(round)
-        else:
-            folder.keep_reports_until(0)
         from parle_ray.progress import Progress
 
         progress = Progress() if self._on_report is None else None
         listen = self._on_report or (lambda report: progress.update(report))  # type: ignore[union-attr]
         say = progress.say if progress else (lambda line: print(line, file=sys.stderr))
-        if resume:
-            say(f"going on from {found[-1]}")
+        round, resume = _newest(folder, say)
+        reports = folder.keep_reports_until(round)
         failures = config.failure_config.max_failures if config.failure_config else 0
         supervisor = Supervisor(
             self._task, name=name, scaling=self._scaling, max_failures=failures, say=say
         )
         folder.write_config(self._described(name))
-        keeper = _Keeper(folder, config.checkpoint_config.num_to_keep or KEEP, say)
+        kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
+        keeper = _Keeper(folder, kept or KEEP, say)
         try:
             for report in supervisor.run(
                 resume=resume,
@@ -164,6 +159,7 @@ class ParleTrainer:
                 reports.append(report)
                 folder.append(report)
                 listen(report)
+                callback: Any
                 for callback in config.callbacks or ():
                     callback.after_report(None, [report], None)
         finally:
@@ -222,6 +218,19 @@ class _Keeper:
             model=ray.get(cut["model"])["model"],
         )
         self._folder.prune(checkpoint.folders(self._folder.path), self._keep)
+
+
+def _newest(folder: RunFolder, say: Callable[[str], None]) -> tuple[int, Resume | None]:
+    """The newest checkpoint that can be read, and its round; 0 and None without one."""
+    for found in reversed(checkpoint.folders(folder.path)):
+        try:
+            round, resume = checkpoint.load(found)
+        except InputError as error:
+            say(f"{error}; trying the one before")
+            continue
+        say(f"going on from {found}")
+        return round, resume
+    return 0, None
 
 
 def _result(folder: RunFolder, reports: list[Report]) -> Result:

@@ -5,6 +5,7 @@ shapes, so that whatever depends on the number of parameter tensors shows.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,6 @@ from parle_ray.master import Master
 from parle_ray.simulate import Outcome, simulate
 from parle_ray.strategies import Strategy
 from parle_ray.task import Task
-
-torch.set_num_threads(1)
 
 NUM_PARAMS = 6
 START = np.linspace(-1.0, 1.5, NUM_PARAMS)
@@ -137,6 +136,6 @@ def play_round(master: Master, learners: list[Learner]) -> None:
     round = master.round
     replies = {rank: master.reply(rank) for rank in master.ranks}
     for learner in learners:
-        answer = learner.play(round, lambda rank=learner.rank: replies[rank])
+        answer = learner.play(round, partial(replies.__getitem__, learner.rank))
         master.take(learner.rank, round, answer.push)
     master.close()

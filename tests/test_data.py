@@ -16,7 +16,7 @@ import torch
 
 import parle_ray.data
 from parle_ray.data import NAMES, DataNotFound, ImageLoader, ImageSet, batches, load, sources
-from parle_ray.data.augment import PAD, Choices, draw, flip_and_crop
+from parle_ray.data.augment import Choices, draw, flip_and_crop, padding
 from parle_ray.data.catalogue import FACTS
 from parle_ray.data.mat import read_mat
 from parle_ray.data.store import DeviceStore, HostStore
@@ -539,6 +539,22 @@ def test_evaluation_batches_are_the_whole_set_in_order() -> None:
     assert torch.equal(x, (torch.tensor(images.images).float() - 100) / 50)
 
 
+PAD = padding(32)
+
+
+def test_padding_is_the_papers_four_pixels_of_cifar_and_an_eighth_elsewhere() -> None:
+    assert [padding(size) for size in (32, 28, 8, 6)] == [4, 3, 1, 1]
+
+
+def test_images_of_digits_are_never_mirrored() -> None:
+    assert [load("digits")[0].mirror, FACTS["mnist"].mirror, FACTS["cifar10"].mirror] == [
+        False,
+        False,
+        True,
+    ]
+    assert not draw(np.random.default_rng(0), 1000, 1, mirror=False).flip.any()
+
+
 def reference_crop(image: np.ndarray, flip: int, down: int, right: int) -> np.ndarray:
     """The paper's words, one image at a time: flip, pad by reflection, cut a window."""
     _, height, width = image.shape
@@ -559,7 +575,7 @@ def test_augmentation_equals_flip_pad_and_crop_for_every_choice() -> None:
 
 
 def test_all_choices_of_the_augmentation_are_drawn_about_equally_often() -> None:
-    choices = draw(np.random.default_rng(0), 18_000)
+    choices = draw(np.random.default_rng(0), 18_000, PAD, mirror=True)
     assert abs(int(choices.flip.sum()) - 9000) < 300
     for shift in (choices.down, choices.right):
         counts = torch.bincount(shift + PAD)

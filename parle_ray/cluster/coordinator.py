@@ -120,9 +120,7 @@ class Coordinator:
         """Replicas that are new start from the master, in the round that opens now."""
         while self._joining:
             rank, actor = self._joining.popitem()
-            actor.start.remote(
-                self._batches_per_pass, self._master.round, [self._put_master()], []
-            )
+            actor.start.remote(self._batches_per_pass, self._master.round, [self._put_master()], [])
             self._members[rank] = Member(actor, {})
             self._master.ranks = sorted(self._members)
             self._deliver({rank: self._master.reply(rank)})
@@ -131,13 +129,11 @@ class Coordinator:
         if round >= self._last or round in member.asked:
             return
         want_state = self._checkpoints.due(round + 1)
-        member.asked[round] = member.actor.round.options(
-            num_returns=3 if want_state else 2
-        ).remote(round, want_state)
+        member.asked[round] = member.actor.round.options(num_returns=3 if want_state else 2).remote(
+            round, want_state
+        )
 
-    def _collect(
-        self, round: int
-    ) -> tuple[dict[int, Answer], dict[int, ray.ObjectRef], list[int]]:
+    def _collect(self, round: int) -> tuple[dict[int, Answer], dict[int, ray.ObjectRef], list[int]]:
         """Ask everybody, and wait until each has answered or is lost."""
         ahead = 2 if self._task.strategy.overlaps else 1
         for member in self._members.values():
@@ -181,9 +177,7 @@ class Coordinator:
             key = reply.vector.data_ptr()
             if key not in refs:
                 refs[key] = ray.put(pack(reply.vector))
-            self._members[rank].actor.deliver.remote(
-                self._master.round, [refs[key]], reply.restart
-            )
+            self._members[rank].actor.deliver.remote(self._master.round, [refs[key]], reply.restart)
         return size * 2 * len(replies)
 
     def _put_master(self) -> ray.ObjectRef:

@@ -17,7 +17,8 @@ def replica_resources(scaling: ScalingConfig) -> dict[str, float]:
     Where the user says nothing, replicas without a GPU share the cluster's CPUs: a whole one
     each, or less where there are more replicas than CPUs.
     """
-    asked = dict(scaling.resources_per_worker or {})
+    given: Any = scaling.resources_per_worker or {}
+    asked: dict[str, float] = dict(given)
     if scaling.use_gpu:
         asked.setdefault("GPU", 1)
     if "CPU" not in asked:
@@ -60,7 +61,7 @@ def check_room(resources: dict[str, float], n: int) -> None:
     )
 
 
-def scheduling(placement: str, resources: dict[str, float], n: int) -> list[Any]:
+def scheduling(placement: Any, resources: dict[str, float], n: int) -> list[Any]:
     """Ray's scheduling strategy for each replica.
 
     `PACK` and `SPREAD` are wishes; their `STRICT_` forms pin replicas to nodes.

@@ -61,7 +61,7 @@ class Supervisor:
         self._incarnations = dict.fromkeys(range(n), 0)
         self._replicas: dict[int, Any] = {}
         self._joining: dict[ray.ObjectRef, int] = {}
-        self._others: list[Any] = []
+        self._actors: list[Any] = []
         self._failures = 0
 
     def run(
@@ -107,7 +107,9 @@ class Supervisor:
                 evaluate_every,
             )
         )
-        states = {rank: [ray.put(state)] for rank, state in resume.replicas.items()} if resume else {}
+        states = (
+            {rank: [ray.put(state)] for rank, state in resume.replicas.items()} if resume else {}
+        )
         ray.get(
             [
                 actor.start.remote(
@@ -129,51 +131,62 @@ class Supervisor:
             yield report
 
     def _coordinator(self) -> Any:
-        actor = ray.remote(
+        return self._hire(
+            Coordinator,
+            "coordinator",
+            [self._task_ref],
             num_cpus=0,
-            name=f"{self._name}/coordinator",
-            namespace=NAMESPACE,
             scheduling_strategy=placement.on_this_node(),
             concurrency_groups={"control": 1},
-        )(Coordinator)
+        )
+
+    def _replica(self, rank: int) -> Any:
+        return self._hire(
+            ReplicaActor,
+            f"replica-{rank}",
+            [self._task_ref],
+            rank,
+            self._incarnations[rank],
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=self._scheduling[rank],
+            concurrency_groups={"delivery": 1},
+            **placement.replica_options(self._resources),
+        )
+
+    def _evaluator(self, first: dict[str, Any]) -> Any:
+        """Beside the first replica, on its GPU if it has one."""
+        see_gpus = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+        return self._hire(
+            EvaluatorActor,
+            "evaluator",
+            [self._task_ref],
+            first["gpu"],
+            num_cpus=0,
+            scheduling_strategy=placement.on_node(first["node"]),
+            runtime_env=None if first["gpu"] is None else see_gpus,
+        )
+
+    def _hire(self, kind: Any, role: str, *args: Any, **options: Any) -> Any:
+        """A new actor `<run>/<role>`; a name may stay taken for a moment by a run just ended."""
+        remote: Any = ray.remote
+        make = remote(name=f"{self._name}/{role}", namespace=NAMESPACE, **options)(kind)
         began = time.monotonic()
-        while not self._others:
+        while True:
             try:
-                self._others.append(actor.remote([self._task_ref]))
-            except ValueError as error:  # the name is taken, perhaps by a run just ending
+                actor = make.remote(*args)
+            except ValueError as error:
+                if "already" not in str(error):
+                    raise
                 if time.monotonic() - began > NAME_S:
                     raise InputError(
                         f"name: a run called {self._name!r} is under way on this cluster; wait "
                         "for it, or give RunConfig another name"
                     ) from error
                 time.sleep(0.2)
-        return self._others[0]
-
-    def _replica(self, rank: int) -> Any:
-        actor = ray.remote(
-            max_restarts=0,
-            max_task_retries=0,
-            name=f"{self._name}/replica-{rank}",
-            namespace=NAMESPACE,
-            scheduling_strategy=self._scheduling[rank],
-            concurrency_groups={"delivery": 1},
-            **placement.replica_options(self._resources),
-        )(ReplicaActor)
-        return actor.remote([self._task_ref], rank, self._incarnations[rank])
-
-    def _evaluator(self, first: dict[str, Any]) -> Any:
-        """Beside the first replica, on its GPU if it has one."""
-        env = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-        actor = ray.remote(
-            num_cpus=0,
-            name=f"{self._name}/evaluator",
-            namespace=NAMESPACE,
-            scheduling_strategy=placement.on_node(first["node"]),
-            runtime_env={"env_vars": env} if first["gpu"] is not None else None,
-        )(EvaluatorActor)
-        evaluator = actor.remote([self._task_ref], first["gpu"])
-        self._others.append(evaluator)
-        return evaluator
+                continue
+            self._actors.append(actor)
+            return actor
 
     def _wait_for_setup(self) -> dict[int, dict[str, Any]]:
         refs = {actor.setup.remote(): rank for rank, actor in self._replicas.items()}
@@ -202,7 +215,7 @@ class Supervisor:
             )
         self._say(f"round {round}: replica {rank} was lost; a new one will start from the master")
         self._incarnations[rank] += 1
-        _kill(self._replicas[rank])
+        ray.kill(self._replicas[rank], no_restart=True)
         self._replicas[rank] = self._replica(rank)
         self._joining[self._replicas[rank].setup.remote()] = rank
 
@@ -214,12 +227,8 @@ class Supervisor:
             self._say(f"replica {rank} is back")
 
     def _end(self) -> None:
-        for actor in (*self._replicas.values(), *self._others):
-            _kill(actor)
-
-
-def _kill(actor: Any) -> None:
-    ray.kill(actor, no_restart=True)
+        for actor in self._actors:
+            ray.kill(actor, no_restart=True)
 
 
 def _put(task: Task) -> ray.ObjectRef:

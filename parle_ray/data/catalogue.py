@@ -44,6 +44,7 @@ class Facts:
     std: tuple[float, ...]
     layouts: tuple[Layout, ...]
     torchvision_name: str
+    mirror: bool = True
     package: str | None = None  # Debian's, if there is one
 
 
@@ -93,6 +94,7 @@ FACTS: dict[str, Facts] = {
         std=_scaled(0.3081),
         layouts=(_mnist_layout("MNIST/raw", "mnist", "mnist/raw"),),
         torchvision_name="MNIST",
+        mirror=False,
     ),
     "fashion_mnist": Facts(
         image_shape=(1, 28, 28),
@@ -157,5 +159,6 @@ FACTS: dict[str, Facts] = {
             ),
         ),
         torchvision_name="SVHN",
+        mirror=False,
     ),
 }

@@ -28,6 +28,7 @@ class ImageSet:
         num_classes: Number of classes.
         mean: Of each channel, length C, in the units of `images` (0..255; digits: 0..16).
         std: Likewise.
+        mirror: A mirrored image is as good as the image: not so for digits.
 
     Raises:
         InputError: a field has the wrong dtype or shape, or a label is out of range.
@@ -39,6 +40,7 @@ class ImageSet:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels

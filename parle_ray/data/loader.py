@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parle_ray.data.augment import PAD, draw, flip_and_crop
+from parle_ray.data.augment import draw, flip_and_crop, padding
 from parle_ray.data.image_set import ImageSet
 from parle_ray.data.store import Batch, DeviceStore, HostStore, Store, normalise, statistics
 from parle_ray.errors import InputError
@@ -32,7 +32,7 @@ class ImageLoader:
         num_replicas: How many replicas share the set.
         seed: Of the run, >= 0; each rank draws its own numbers from it.
         fraction: How much of the set this replica sees (`ImageSet.window`); 1 is all.
-        augment: Random flip and crop (`parle_ray.data.augment`).
+        augment: Random crop, and flip where the set allows it (`parle_ray.data.augment`).
         shuffle: False: every pass in the order of the window.
 
     Raises:
@@ -61,9 +61,10 @@ class ImageLoader:
             raise InputError(f"batch_size must be >= 1, got {batch_size}.")
         if seed < 0:
             raise InputError(f"seed must be >= 0, got {seed}.")
-        if augment and min(images.image_shape[1:]) <= PAD:
+        self._pad = padding(min(images.image_shape[1:]))
+        if augment and min(images.image_shape[1:]) <= self._pad:
             raise InputError(
-                f"augment needs images larger than {PAD} x {PAD}, {images.name} has "
+                f"augment needs images larger than {self._pad} x {self._pad}, {images.name} has "
                 f"{images.image_shape}: set augment to false."
             )
         self._rows = images.window(rank, num_replicas, fraction)
@@ -134,7 +135,8 @@ class ImageLoader:
         pixels, labels = self._store.take(order[begin : begin + self._batch_size])
         if self._augment:
             rng = np.random.default_rng([_AUGMENT, *self._key, epoch, batch])
-            pixels = flip_and_crop(pixels, draw(rng, self._batch_size))
+            choices = draw(rng, self._batch_size, self._pad, self._images.mirror)
+            pixels = flip_and_crop(pixels, choices)
         return normalise(pixels, self._mean, self._std), labels
 
 

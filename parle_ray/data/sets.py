@@ -13,7 +13,7 @@ from parle_ray.errors import InputError, nearest
 NAMES = ("digits", *FACTS)
 
 
-class DataNotFound(InputError):  # noqa: N818 - the name says what happened
+class DataNotFound(InputError):
     """A set's files are nowhere and cannot be downloaded; the message says what helps."""
 
 
@@ -78,6 +78,7 @@ def _half(
         num_classes=facts.num_classes,
         mean=facts.mean,
         std=facts.std,
+        mirror=facts.mirror,
     )
 
 
@@ -91,6 +92,7 @@ def _digits() -> tuple[ImageSet, ImageSet]:
                 num_classes=10,
                 mean=(4.8853,),
                 std=(6.0176,),
+                mirror=False,
             )
             for half in ("train", "test")
         )

@@ -11,7 +11,7 @@ def check_size(network: str, image_shape: ImageShape, smallest: int) -> None:
     if min(height, width) < smallest:
         raise InputError(
             f"{network} takes images of {smallest} x {smallest} or larger, got {height} x {width}. "
-            "For the 8 x 8 digits use mlp."
+            "For the 8 x 8 digits use small_cnn."
         )
 
 

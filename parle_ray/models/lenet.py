@@ -8,7 +8,8 @@ from parle_ray.models.checks import ImageShape, check_dropout, check_size
 class LeNet(nn.Module):
     """conv5 20, pool 3; conv5 50, pool 2; fc 500; fc num_classes. 132,220 parameters for MNIST.
 
-    Each layer but the last is followed by batch norm, ReLU, (the pool) and dropout.
+    Each layer but the last is followed by batch norm, (the pool,) ReLU and dropout. The pool comes
+    before the ReLU, which is the same function, since both keep order, at a ninth of the work.
 
     Args:
         num_classes: Outputs.
@@ -46,8 +47,8 @@ def _convolution(channels: int, width: int, pool: int, dropout: float) -> list[n
     return [
         nn.Conv2d(channels, width, 5),
         nn.BatchNorm2d(width),
-        nn.ReLU(),
         nn.MaxPool2d(pool),
+        nn.ReLU(),
         nn.Dropout(dropout),
     ]
 

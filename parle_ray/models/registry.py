@@ -12,6 +12,7 @@ from parle_ray.models.arguments import call_model, parameters_of
 from parle_ray.models.checks import ImageShape
 from parle_ray.models.lenet import LeNet
 from parle_ray.models.mlp import MLP
+from parle_ray.models.small_cnn import SmallCNN
 from parle_ray.models.torchvision_models import build_torchvision
 from parle_ray.models.wide_resnet import wrn_16_4, wrn_28_10
 
@@ -19,6 +20,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "all_cnn": AllCNN,
     "lenet": LeNet,
     "mlp": MLP,
+    "small_cnn": SmallCNN,
     "wrn_16_4": wrn_16_4,
     "wrn_28_10": wrn_28_10,
 }

@@ -36,7 +36,7 @@ class EntropySGD(Strategy):
     sync_every: int = 25
     gamma: float | Schedule = Geometric(100.0, 1.0)
     alpha: float = 0.75
-    outer_lr: float | Schedule = Cosine(0.3)
+    outer_lr: float | Schedule = Cosine(0.7)
     outer_momentum: float = 0.9
     noise: float = 0.0
 

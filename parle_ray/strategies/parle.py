@@ -47,7 +47,7 @@ class Parle(Strategy):
     gamma: float | Schedule = Geometric(100.0, 1.0)
     rho: float | Schedule = Constant(1.0)
     alpha: float = 0.75
-    outer_lr: float | Schedule = Cosine(0.3)
+    outer_lr: float | Schedule = Cosine(0.7)
     outer_momentum: float = 0.9
     reference: Literal["master", "mean_z"] = "master"
 

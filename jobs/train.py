@@ -1,0 +1,17 @@
+"""Train on a Ray cluster: `python -m parle_ray train` as a job.
+
+RAY_AUTH_MODE=token ray job submit --address http://HEAD:8265 --working-dir . -- \\
+    python -m jobs.train --config jobs/configs/cifar10_allcnn.yaml --gpus_per_replica 1
+"""
+
+import sys
+
+try:
+    from parle_ray.cli import main
+except ModuleNotFoundError as error:
+    if error.name != "parle_ray":
+        raise
+    sys.exit("parle_ray is not on the path: run `python -m jobs.train` in the repository's folder")
+
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))

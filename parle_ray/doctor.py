@@ -1,0 +1,173 @@
+"""`python -m parle_ray doctor`: what is here, what is missing, and what to do about it."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from parle_ray.cli import no_arguments
+
+PATIENCE_S = 3.0
+SHARED_MEMORY = Path("/dev/shm")
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        state: `"ok"`, `"warn"` or `"fail"`.
+        fix: what to do; empty where all is well.
+    """
+
+    state: str
+    what: str
+    fix: str = ""
+
+
+def doctor(argv: Sequence[str], prog: str) -> int:
+    """Check this machine and the way to the cluster; exit status 0 unless something fails."""
+    no_arguments(argv, f"{prog} doctor", doctor.__doc__)
+    failed = False
+    for check in CHECKS:
+        for finding in check():
+            failed |= finding.state == "fail"
+            print(f"{finding.state:<5} {finding.what}")
+            if finding.fix:
+                print(f"      -> {finding.fix}")
+    return int(failed)
+
+
+def versions() -> Iterator[Finding]:
+    """Python and the packages a run needs."""
+    known = sys.version_info[:2] >= (3, 11)
+    fix = "" if known else "install Python 3.11 or newer"
+    yield Finding("ok" if known else "fail", f"Python {sys.version.split()[0]}", fix)
+    for name in ("torch", "ray", "numpy", "safetensors", "pyarrow", "jsonargparse", "rich"):
+        try:
+            yield Finding("ok", f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            yield Finding("fail", f"{name} is not installed", "pip install -r requirements.txt")
+    dashboard = all(importlib.util.find_spec(name) for name in ("aiohttp", "aiohttp_cors"))
+    if dashboard:
+        yield Finding("ok", "ray[default]: dashboard and job submission")
+    else:
+        yield Finding(
+            "warn",
+            "ray[default] is not installed: no dashboard, no `ray job submit`",
+            "pip install -r requirements.txt",
+        )
+
+
+def device() -> Iterator[Finding]:
+    """GPUs that torch can use."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        yield Finding("ok", f"{torch.cuda.device_count()} GPU ({', '.join(sorted(names))})")
+    elif Path("/dev/nvidiactl").exists():
+        yield Finding(
+            "fail",
+            f"there is an NVIDIA GPU, which torch {torch.__version__} cannot use",
+            "install a torch wheel that fits the driver (nvidia-smi shows its CUDA version)",
+        )
+    else:
+        yield Finding("ok", f"no GPU here: CPU, {os.cpu_count()} cores")
+
+
+def cluster() -> Iterator[Finding]:
+    """The Ray cluster that a run would join."""
+    address = os.environ.get("RAY_ADDRESS")
+    if not address or address in ("local", "auto"):
+        yield Finding("ok", "RAY_ADDRESS is not set: a run starts Ray on this machine")
+        return
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+        yield Finding("ok", f"RAY_ADDRESS {address} accepts connections")
+    except (OSError, ValueError) as error:
+        yield Finding(
+            "fail",
+            f"nothing listens at RAY_ADDRESS {address} ({error})",
+            "start the cluster (`ray start --head` there), or unset RAY_ADDRESS",
+        )
+
+
+def authentication() -> Iterator[Finding]:
+    """Ray's token: asked for, there, and nobody else's to read."""
+    mode = os.environ.get("RAY_AUTH_MODE")
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    if not path.exists():
+        if mode == "token" and "RAY_AUTH_TOKEN" not in os.environ:
+            fix = f"run `ray get-auth-token --generate`, or copy the cluster's token to {path}"
+            yield Finding("fail", f"RAY_AUTH_MODE=token, but there is no token at {path}", fix)
+        else:
+            yield Finding("ok", "no Ray token yet: Ray makes one when it first starts here")
+        return
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield Finding("warn", f"{path} can be read by others on this machine", f"chmod 600 {path}")
+    else:
+        yield Finding("ok", f"token {path}")
+    if mode != "token":
+        yield Finding(
+            "warn",
+            "RAY_AUTH_MODE is not set: `ray job submit` and a remote address will be refused",
+            "export RAY_AUTH_MODE=token",
+        )
+
+
+def space() -> Iterator[Finding]:
+    """Disk for runs and shared memory for the object store."""
+    home = Path.home()
+    for path, need, what in (
+        (home, 5 * GB, "runs and checkpoints"),
+        (Path("/tmp"), 5 * GB, "Ray's session"),
+        (SHARED_MEMORY, 1 * GB, "the object store"),
+    ):
+        if not path.exists():
+            continue
+        free = shutil.disk_usage(path).free
+        text = f"{path}: {free / GB:.1f} GB free for {what}"
+        if free < need:
+            fix = f"make room, at least {need / GB:.0f} GB"
+            if path == SHARED_MEMORY:
+                fix += "; in Docker: docker run --shm-size=4g"
+            yield Finding("warn", text, fix)
+        else:
+            yield Finding("ok", text)
+
+
+def image_sets() -> Iterator[Finding]:
+    """Which data sets are here."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    from parle_ray.data import NAMES
+    from parle_ray.data.sources import data_root, find
+
+    root = data_root()
+    by = "PARLE_DATA" if os.environ.get("PARLE_DATA") else "default; PARLE_DATA or --data.root"
+    here = [name for name in NAMES if name == "digits" or find(name, root)]
+    away = [name for name in NAMES if name not in here]
+    yield Finding("ok", f"data root {root} ({by}): {', '.join(here)}")
+    if away:
+        yield Finding("ok", f"downloaded when first used: {', '.join(away)}")
+
+
+CHECKS: list[Callable[[], Iterator[Finding]]] = [
+    versions,
+    device,
+    cluster,
+    authentication,
+    space,
+    image_sets,
+]

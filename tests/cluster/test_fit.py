@@ -1,0 +1,120 @@
+"""`fit()` on Ray against `simulate()`: the cluster adds distance, never mathematics."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import ray
+import torch
+from ray.train import ScalingConfig
+from safetensors.torch import load_file
+from torch import Tensor
+
+from parle_ray import simulate
+from parle_ray.metrics import UNITS
+from parle_ray.schedules import Scoping
+from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from tests.cluster import task
+
+STRATEGIES: dict[str, Strategy] = {
+    "parle": Parle(sync_every=4),
+    "parle_mean_z": Parle(sync_every=4, reference="mean_z", gamma=Scoping(100, floor=1)),
+    "entropy_sgd": EntropySGD(sync_every=4, noise=1e-3),
+    "elastic_sgd": ElasticSGD(),
+    "easgd": ElasticSGD(sync_every=3, moving_rate=0.3),
+    "sgd": SGD(sync_every=2),
+    "local_sgd": LocalSGD(sync_every=4),
+    "diloco": DiLoCo(sync_every=4),
+}
+
+
+def master_of(result: Any) -> Tensor:
+    """The parameters in the checkpoint's plain `state_dict`, `(num_params,)`."""
+    state = load_file(Path(result.checkpoint.path) / "model.safetensors")
+    module = task.arguments()["model_fn"]()
+    module.load_state_dict(state)
+    return torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2, 3])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_fit_gives_the_bits_of_simulate(trainer: Any, name: str, num_replicas: int) -> None:
+    strategy = STRATEGIES[name]
+    result = trainer(strategy, num_replicas).fit()
+    outcome = simulate(strategy=strategy, num_replicas=num_replicas, **task.arguments())
+    assert torch.equal(master_of(result), outcome.master)
+    told = {k: v for k, v in outcome.history[-1].items() if k in result.metrics}
+    assert {k: result.metrics[k] for k in told} == told
+
+
+@pytest.mark.parametrize("name", ["parle", "local_sgd"])
+def test_a_ten_times_slower_replica_changes_no_bit(trainer: Any, name: str) -> None:
+    arguments = task.arguments()
+    plain = arguments["batches_fn"]
+
+    def slow_for_one(rank: int, num_replicas: int) -> Any:
+        batches = plain(rank, num_replicas)
+        if rank != 1:
+            return batches
+
+        class Slow:
+            def __len__(self) -> int:
+                return len(batches)
+
+            def __iter__(self) -> Any:
+                for batch in batches:
+                    for _ in range(20):
+                        torch.ones(300, 300).matmul(torch.ones(300, 300))
+                    yield batch
+
+        return Slow()
+
+    result = trainer(STRATEGIES[name], 3, batches_fn=slow_for_one).fit()
+    outcome = simulate(strategy=STRATEGIES[name], num_replicas=3, **arguments)
+    assert torch.equal(master_of(result), outcome.master)
+
+
+def test_the_run_folder_and_the_result_tell_the_same_story(trainer: Any) -> None:
+    seen: list[dict[str, Any]] = []
+    result = trainer(STRATEGIES["parle"], on_report=seen.append, name="story").fit()
+    folder = Path(result.path)
+    lines = [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
+    assert lines == seen
+    assert [line["round"] for line in lines] == list(range(1, task.NUM_ROUNDS + 1))
+    assert len(result.metrics_dataframe) == task.NUM_ROUNDS
+    assert list(pd.read_parquet(folder / "metrics.parquet")["loss"]) == [s["loss"] for s in seen]
+    extra = {"outer_lr", "num_rounds", "evaluated_round", "replica/0/loss", "replica/1/loss"}
+    assert set(result.metrics) == set(UNITS) | extra
+    assert (folder / "config.yaml").exists()
+    assert result.metrics["replicas_alive"] == 2
+    assert result.error is None
+
+
+def test_no_actor_outlives_its_run(trainer: Any) -> None:
+    trainer(STRATEGIES["parle"], name="short").fit()
+    assert not [a for a in ray.util.list_named_actors(all_namespaces=True) if "short" in a["name"]]
+
+
+def test_replicas_and_evaluation_have_processes_of_their_own(trainer: Any) -> None:
+    def tell_pid(module: torch.nn.Module) -> dict[str, float]:
+        return {"pid": float(os.getpid())}
+
+    result = trainer(STRATEGIES["local_sgd"], evaluate_fn=tell_pid).fit()
+    assert result.metrics["pid"] != os.getpid()
+
+
+@pytest.mark.parametrize("placement", ["PACK", "SPREAD", "STRICT_PACK"])
+def test_fractions_of_a_cpu_and_placement_are_honoured(trainer: Any, placement: str) -> None:
+    scaling = ScalingConfig(
+        num_workers=2, resources_per_worker={"CPU": 0.5}, placement_strategy=placement
+    )
+    result = trainer(STRATEGIES["sgd"], num_rounds=2, scaling_config=scaling).fit()
+    assert result.metrics["round"] == 2
+
+
+def test_epochs_are_passes_over_the_data_of_one_replica(trainer: Any) -> None:
+    result = trainer(STRATEGIES["parle"], num_rounds=None, num_epochs=2).fit()
+    assert result.metrics["step"] == 2 * 256 // 32
