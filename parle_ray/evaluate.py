@@ -5,8 +5,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from parle_ray.errors import InputError
 from parle_ray.execution import moved
 from parle_ray.generators import Generators
+from parle_ray.metrics import UNITS
 from parle_ray.stream import BatchStream
 from parle_ray.task import Task
 
@@ -40,6 +42,11 @@ class Evaluator:
         if self._task.evaluate_fn is not None:
             with self._generators(), torch.no_grad():
                 metrics = {k: float(v) for k, v in self._task.evaluate_fn(self.module).items()}
+        if taken := (metrics.keys() & UNITS.keys()) - {"accuracy", "error"}:
+            raise InputError(
+                f"evaluate_fn: {sorted(taken)} are names of training metrics; give yours others, "
+                "such as 'test_loss'"
+            )
         if "accuracy" in metrics:
             metrics.setdefault("error", 1.0 - metrics["accuracy"])
         return metrics

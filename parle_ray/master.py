@@ -47,6 +47,17 @@ class Master:
         """The ranks whose answer of the open round is still out."""
         return [r for r in self.ranks if r not in self._pushed and r not in self._absent]
 
+    def join(self, rank: int) -> Reply:
+        """Take in a replica that starts from the master, before anybody answered; its reply."""
+        self.ranks = sorted({*self.ranks, rank})
+        self._restart.discard(rank)
+        return self.reply(rank)
+
+    def leave(self, rank: int) -> None:
+        """Go on without a replica that was lost; nothing is waited for from it."""
+        self.ranks.remove(rank)
+        self.faults += 1
+
     def take(self, rank: int, round: int, push: Tensor | None) -> bool:
         """Enter an answer; False if it was refused, so that the replica has to start again.
 

@@ -8,7 +8,6 @@ storage_path/name/
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from parle_ray.errors import InputError, StorageError
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def check_name(name: str) -> str:
-    """A run name that is one plain folder name.
-
-    Raises:
-        InputError: it has a path in it, or characters that folders and actors cannot share.
-    """
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"name: {name!r} is not a plain name; use up to 64 letters, digits, '.', '_' and '-', "
-            "starting with a letter or digit, and storage_path for the folder above"
-        )
-    return name
+from parle_ray.errors import InputError, StorageError, check_name
 
 
 class RunFolder:

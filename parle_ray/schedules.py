@@ -96,7 +96,7 @@ class Scoping(Schedule):
 
 @dataclass(frozen=True)
 class _Progress(Schedule):
-    """A schedule of the progress of the planned run: 0 in the first round, 1 in the last."""
+    """A schedule of the progress of the planned run."""
 
     initial: float
     final: float
@@ -109,13 +109,14 @@ class _Progress(Schedule):
             {"num_rounds": self.num_rounds},
         )
 
-    def progress(self, round: int) -> float:
-        if self.num_rounds is None:
+    def _progress(self, round: int, last: int | None) -> float:
+        """0 in the first round, 1 in round `last` and after."""
+        if self.num_rounds is None or last is None:
             raise InputError(
                 f"{type(self).__name__}({self.initial}, {self.final}) depends on the length of the "
                 "run: give num_rounds, or use it in a trainer, which fills it in"
             )
-        return min(1.0, round / max(1, self.num_rounds - 1))
+        return min(1.0, round / max(1, last))
 
     def bind(self, plan: Plan) -> Schedule:
         num_rounds = self.num_rounds or plan.num_rounds
@@ -130,7 +131,7 @@ class _Progress(Schedule):
 
 @dataclass(frozen=True)
 class Geometric(_Progress):
-    """`initial (final/initial)^p`, p the progress of the run: the same factor every round.
+    """`initial (final/initial)^p`, p = round/(num_rounds - 1): the same factor every round.
 
     >>> Geometric(100, 1, num_rounds=3)(1)
     10.0
@@ -143,17 +144,22 @@ class Geometric(_Progress):
                 raise InputError(f"Geometric: {name} must be > 0, got {value!r}")
 
     def __call__(self, round: int) -> float:
-        return float(self.initial * (self.final / self.initial) ** self.progress(round))
+        last = None if self.num_rounds is None else self.num_rounds - 1
+        return float(self.initial * (self.final / self.initial) ** self._progress(round, last))
 
 
 @dataclass(frozen=True)
 class Cosine(_Progress):
-    """`final + (initial - final)(1 + cos(pi p))/2`, p the progress of the run."""
+    """`final + (initial - final)(1 + cos(pi p))/2`, p = round/num_rounds.
+
+    `final` is what would come after the last round, so that a rate that ends at zero still moves
+    something in it (as `torch.optim.lr_scheduler.CosineAnnealingLR` with T_max = num_rounds).
+    """
 
     final: float = 0.0
 
     def __call__(self, round: int) -> float:
-        wave = (1.0 + math.cos(math.pi * self.progress(round))) / 2.0
+        wave = (1.0 + math.cos(math.pi * self._progress(round, self.num_rounds))) / 2.0
         return self.final + (self.initial - self.final) * wave
 
 

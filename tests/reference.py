@@ -32,7 +32,7 @@ def geometric(first: float, last: float, K: int) -> Rate:
 
 
 def cosine(first: float, last: float, K: int) -> Rate:
-    return lambda k: last + (first - last) * (1 + cos(pi * k / (K - 1))) / 2
+    return lambda k: last + (first - last) * (1 + cos(pi * k / K)) / 2
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """The command line: one message and an exit status for every mistake, and a run that ends well."""
 
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -136,25 +135,6 @@ def test_jobs_train_is_train(capsys, monkeypatch):
         runpy.run_module("jobs.train", run_name="__main__")
     assert end.value.code == 2
     assert capsys.readouterr().err == "parle: num_rounds must be >= 1, got 0\n"
-
-
-def test_simulate_learns_without_ray():
-    code = (
-        "import sys; from parle_ray.cli import main;"
-        "status = main(['simulate', '--model.name', 'mlp', '--num_rounds', '6', '--num_replicas', '2']);"
-        "sys.exit(status or 10 * any(name in sys.modules for name in ('ray', 'torchvision')))"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert told.returncode == 0, told.stderr
-    header, summary = told.stdout.splitlines()
-    assert "1,437 train / 360 held out" in header
-    assert "Parle L=25 · 2 replicas" in header
-    accuracy = float(summary.split("master ")[1].split(" %")[0])
-    assert accuracy > 90.0
-    assert "synced 6 times, 922.6 kB (every step: 23.1 MB)" in summary
-    assert told.stderr.splitlines()[-1].startswith("round 6/6  loss ")
 
 
 def test_strategies_lists_all_with_equation_and_source(capsys):

@@ -61,8 +61,7 @@ def test_batch_norm_statistics_are_the_mean_over_training_batches_without_dropou
     task = new()
     evaluator = Evaluator(task)
     master = some_master(task)
-    for _ in range(2):  # the second time nothing is left of the first
-        evaluator.place(torch.zeros_like(master))
+    for _ in range(2):  # the second time nothing is left of the first, or of another master
         state = evaluator.place(master)
         weight, bias = master[:12].reshape(4, 3), master[12:16]
         hidden = [x @ weight.T + bias for x, _ in batches(0, 2)]
@@ -70,6 +69,7 @@ def test_batch_norm_statistics_are_the_mean_over_training_batches_without_dropou
         variance = torch.stack([h.var(0, unbiased=True) for h in hidden]).mean(0)
         torch.testing.assert_close(state["norm.running_mean"], mean)
         torch.testing.assert_close(state["norm.running_var"], variance)
+        evaluator.place(torch.ones_like(master))
 
 
 def test_instance_norm_statistics_are_estimated_too() -> None:

@@ -56,11 +56,11 @@ CASES: dict[str, tuple[Any, Callable[..., Any], dict[str, Any]]] = {
         ),
         NESTEROV,
     ),
-    "Parle, annealed by progress, 25 steps a round": (
-        Parle(sync_every=25, gamma=Geometric(100.0, 1.0), rho=1.0, outer_lr=Cosine(0.3)),
+    "Parle, annealed by progress": (
+        Parle(sync_every=10, gamma=Geometric(100.0, 1.0), rho=1.0, outer_lr=Cosine(0.3)),
         functools.partial(
             paper.parle,
-            L=25,
+            L=10,
             gamma=paper.geometric(100, 1, K),
             rho=c(1),
             alpha=0.75,

@@ -35,10 +35,12 @@ def whole_run(schedule: Schedule, num_rounds: int) -> list[float]:
 def test_progress_starts_at_the_first_value_and_ends_at_the_last(
     initial: float, final: float, num_rounds: int
 ) -> None:
-    for kind in (Geometric, Cosine):
-        values = whole_run(kind(initial, final), num_rounds)
+    for schedule in (Geometric(initial, final), Cosine(initial, final)):
+        values = whole_run(schedule, num_rounds)
         assert values[0] == pytest.approx(initial)
-        if num_rounds > 1:
+        if isinstance(schedule, Cosine):
+            values.append(schedule.bind(Plan(num_rounds=num_rounds))(num_rounds))
+        if len(values) > 1:
             assert values[-1] == pytest.approx(final)
         sign = math.copysign(1.0, final - initial)
         slack = 1e-9 * max(initial, final)

@@ -1,5 +1,6 @@
 """The door to the `Master`: asks the replicas, closes rounds, keeps the master parameters."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.rhythm import Rhythm
@@ -47,6 +48,7 @@ class Coordinator:
     def __init__(self, task: list[ray.ObjectRef]) -> None:
         self._task: Task = ray.get(task[0])
         self._joining: dict[int, Any] = {}
+        self._somebody = threading.Event()
 
     def __repr__(self) -> str:
         return "coordinator"
@@ -74,6 +76,7 @@ class Coordinator:
     def join(self, rank: int, actor: Any) -> None:
         """Take a replica in, which has been set up, at the next round's start."""
         self._joining[rank] = actor
+        self._somebody.set()
 
     def run(
         self, members: dict[int, Any], evaluator: Any, batches_per_pass: int | None
@@ -81,7 +84,8 @@ class Coordinator:
         """Close round after round; one report each.
 
         Beside the metrics a report has `lost`, the ranks whose actors died in the round, and,
-        at a checkpoint, `cut`: references of all that a resumed run needs.
+        at a checkpoint, `cut`: references of all that a resumed run needs. A report of `lost`
+        alone says that nobody is left, and that the round waits for somebody to join.
         """
         self._batches_per_pass = batches_per_pass
         self._members = {rank: Member(actor, {}) for rank, actor in members.items()}
@@ -96,10 +100,16 @@ class Coordinator:
         self._closed_at = time.perf_counter()
         while self._master.round < self._last:
             self._admit()
-            yield self._one_round()
+            answers, states, lost = self._collect(self._master.round)
+            if answers:
+                yield self._close(answers, states) | {"lost": lost}
+            else:  # everybody is lost: the round stays open until somebody joins
+                yield {"lost": lost}
+                self._somebody.wait(NOTICE_S)
 
-    def _one_round(self) -> dict[str, Any]:
-        answers, states, lost = self._collect(self._master.round)
+    def _close(
+        self, answers: dict[int, Answer], states: dict[int, ray.ObjectRef]
+    ) -> dict[str, Any]:
         sent = self._deliver(self._master.close())
         now, before = time.perf_counter(), self._closed_at
         self._closed_at = now
@@ -107,10 +117,9 @@ class Coordinator:
         report = round_report(self._task, self._master, answers) | {
             "num_rounds": self._last,
             "round_s": now - before,
-            "stall_s": self._stall_s / max(1, len(answers)),
+            "stall_s": self._stall_s / len(answers),
             "bytes_sent": sent,
             "samples_per_s": samples / (now - before),
-            "lost": lost,
         }
         if states or self._master.round == self._last:
             report["cut"] = self._cut(states)
@@ -118,12 +127,12 @@ class Coordinator:
 
     def _admit(self) -> None:
         """Replicas that are new start from the master, in the round that opens now."""
+        self._somebody.clear()
         while self._joining:
             rank, actor = self._joining.popitem()
             actor.start.remote(self._batches_per_pass, self._master.round, [self._put_master()], [])
             self._members[rank] = Member(actor, {})
-            self._master.ranks = sorted(self._members)
-            self._deliver({rank: self._master.reply(rank)})
+            self._deliver({rank: self._master.join(rank)})
 
     def _ask(self, member: Member, round: int) -> None:
         if round >= self._last or round in member.asked:
@@ -153,9 +162,10 @@ class Coordinator:
                     told, push = ray.get(refs[:2])
                 except RayTaskError:
                     raise
-                except RayActorError:
+                except (RayActorError, ObjectLostError):
                     lost.append(rank)
                     del self._members[rank]
+                    self._master.leave(rank)
                     continue
                 vector = None if push is None else view(push, self._master.vector.dtype)
                 self._stall_s += told.pop("stall_s")
@@ -163,8 +173,6 @@ class Coordinator:
                 self._master.take(rank, round, vector)
                 if len(refs) == 3:
                     states[rank] = refs[2]
-        self._master.ranks = sorted(self._members)
-        self._master.faults += len(lost)
         return answers, states, lost
 
     def _deliver(self, replies: dict[int, Any]) -> int:

@@ -57,7 +57,9 @@ def check_room(resources: dict[str, float], n: int) -> None:
     fix = "use_gpu=False, a fraction of a GPU for each, " if "GPU" in resources else ""
     raise InputError(
         f"num_workers: {n} replicas of {asked} each do not fit: the cluster's {len(nodes)} node(s) "
-        f"have {there} in all, room for {fits}; ask for {fix}fewer resources or fewer replicas"
+        f"have {there} in all, room for {fits}; ask for {fix}fewer resources "
+        "(resources_per_worker; --cpus_per_replica, --gpus_per_replica) or fewer replicas "
+        "(num_workers; --num_replicas)"
     )
 
 

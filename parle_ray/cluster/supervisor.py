@@ -126,9 +126,10 @@ class Supervisor:
         for ref in stream:
             report = ray.get(ref)
             for rank in report.pop("lost"):
-                self._replace(rank, report["round"])
+                self._replace(rank)
             self._let_in(coordinator)
-            yield report
+            if report:
+                yield report
 
     def _coordinator(self) -> Any:
         return self._hire(
@@ -204,16 +205,16 @@ class Supervisor:
                 )
         return infos
 
-    def _replace(self, rank: int, round: int) -> None:
+    def _replace(self, rank: int) -> None:
         """A new actor for a lost replica; it joins when it is set up, the others go on."""
         self._failures += 1
         if self._max_failures >= 0 and self._failures > self._max_failures:
             raise ClusterError(
-                f"replica {rank} was lost in round {round}, and max_failures="
+                f"replica {rank} was lost, and max_failures="
                 f"{self._max_failures} allows no more; FailureConfig(max_failures=-1) replaces "
                 "lost replicas without limit, the others going on meanwhile"
             )
-        self._say(f"round {round}: replica {rank} was lost; a new one will start from the master")
+        self._say(f"replica {rank} was lost; a new one will start from the master")
         self._incarnations[rank] += 1
         ray.kill(self._replicas[rank], no_restart=True)
         self._replicas[rank] = self._replica(rank)

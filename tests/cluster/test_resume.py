@@ -90,6 +90,20 @@ def test_a_killed_replica_is_replaced_and_the_others_go_on(trainer: Any) -> None
     assert result.metrics["accuracy"] > 0.9
 
 
+def test_a_run_of_one_replica_waits_for_its_replacement(trainer: Any) -> None:
+    reports: list[dict[str, Any]] = []
+    kill = kill_replica_at(5, rank=0)
+
+    def listen(report: dict[str, Any]) -> None:
+        reports.append(report)
+        kill(report)
+
+    trainer(STRATEGIES["local_sgd"], 1, max_failures=-1, on_report=listen, num_rounds=100).fit()
+    assert [report["round"] for report in reports] == list(range(1, 101))
+    assert all(report["replicas_alive"] == 1 for report in reports)
+    assert reports[-1]["faults"] == 1
+
+
 def test_without_failures_allowed_a_lost_replica_ends_the_run_and_it_can_be_resumed(
     trainer: Any,
 ) -> None:
