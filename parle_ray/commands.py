@@ -7,8 +7,7 @@ from pathlib import Path
 
 from parle_ray.arguments import make_parser, read, to_yaml
 from parle_ray.cli import no_arguments
-from parle_ray.config import Config
-from parle_ray.errors import InputError
+from parle_ray.config import Config, to_dict
 from parle_ray.progress import Progress
 from parle_ray.recipe import make_recipe
 from parle_ray.summary import header, outcome, traffic
@@ -93,6 +92,7 @@ def _train(config: Config, command: str) -> None:
     trainer = ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
+        config=to_dict(config),
         scaling_config=ScalingConfig(
             num_workers=config.num_replicas,
             use_gpu=config.gpus_per_replica > 0,
@@ -106,22 +106,9 @@ def _train(config: Config, command: str) -> None:
             ),
         ),
     )
-    _keep_command(storage / name, config)
     result = trainer.fit()
     reports = result.metrics_dataframe
     assert reports is not None
     assert result.metrics is not None
     moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
     print(outcome(result.metrics, moved, result.path, result.checkpoint))
-
-
-def _keep_command(folder: Path, config: Config) -> None:
-    """The settings as `--config` reads them, to run the same again."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "train.yaml").write_text(to_yaml(config))
-    except OSError as error:
-        raise InputError(
-            f"storage_path: {folder} cannot be written to ({error.strerror}); give a folder that "
-            "you may write to"
-        ) from error

@@ -1,7 +1,8 @@
 """The folder of a run: what is in it, and who may write there.
 
 storage_path/name/
-    config.yaml           what was asked for, and the versions that ran
+    config.yaml           what was asked for; from the command line, as `--config` reads it
+    environment.json      the versions that ran, and the command
     result.json           one JSON line a round, readable while it runs
     metrics.parquet       the same as a table, when the run ends
     checkpoint_000040/    see `parle_ray.checkpoint`
@@ -46,9 +47,10 @@ class RunFolder:
                 "give a folder that you may write to"
             ) from error
 
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Say in `config.yaml` what was asked for."""
+    def describe(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Say what was asked for, and with what it runs."""
         (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (self.path / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
 
     def reports(self) -> list[dict[str, Any]]:
         """The lines of `result.json`; a torn last line, left by a kill, is passed over."""

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from parle_ray.cluster.connect import connect
 from parle_ray.cluster.supervisor import Resume, Supervisor
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
+from parle_ray.progress import Progress
 from parle_ray.run_folder import RunFolder
 from parle_ray.strategies import Strategy
 from parle_ray.task import (
@@ -30,6 +31,7 @@ from parle_ray.task import (
 )
 
 Report = dict[str, Any]
+Listener = Callable[[Report], None]
 
 KEEP = 2
 """Checkpoints kept where CheckpointConfig says nothing."""
@@ -62,6 +64,7 @@ class ParleTrainer:
         execution: device, precision, `torch.compile`, threads.
         seed: of parameters, data order and dropout.
         on_report: takes the report of each round; None shows progress.
+        config: what `config.yaml` should say; None: a description of these arguments.
 
     Raises:
         InputError: something cannot be used as it is; the message says what to change.
@@ -87,7 +90,8 @@ class ParleTrainer:
         run_config: RunConfig | None = None,
         execution: Execution | None = None,
         seed: int = 0,
-        on_report: Callable[[Report], None] | None = None,
+        on_report: Listener | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._scaling = scaling_config or ScalingConfig()
         self._run_config = run_config or RunConfig()
@@ -112,7 +116,7 @@ class ParleTrainer:
             if value is not None and value < 1:
                 raise InputError(f"{name} must be >= 1 or None, got {value}")
         self._checkpoint_every, self._evaluate_every = checkpoint_every, evaluate_every
-        self._on_report = on_report
+        self._on_report, self._config = on_report, dict(config or {})
 
     def fit(self) -> Result:
         """Train to the end.
@@ -133,20 +137,35 @@ class ParleTrainer:
         name = config.name or f"parle_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         folder = RunFolder(config.storage_path or Path.home() / "ray_results", name)
         placement.check_shared(folder.path)
-        from parle_ray.progress import Progress
+        with Progress() as progress:
+            listen = self._on_report or progress.update
+            supervisor = Supervisor(
+                self._task,
+                name=name,
+                scaling=self._scaling,
+                max_failures=config.failure_config.max_failures if config.failure_config else 0,
+                say=progress.say,
+            )
+            with supervisor:  # from here on the name is ours, and so is the folder
+                return self._run(supervisor, folder, listen, progress.say)
 
-        progress = Progress() if self._on_report is None else None
-        listen = self._on_report or (lambda report: progress.update(report))  # type: ignore[union-attr]
-        say = progress.say if progress else (lambda line: print(line, file=sys.stderr))
+    def _run(
+        self,
+        supervisor: Supervisor,
+        folder: RunFolder,
+        listen: Listener,
+        say: Callable[[str], None],
+    ) -> Result:
+        config = self._run_config
         round, resume = _newest(folder, say)
         reports = folder.keep_reports_until(round)
-        failures = config.failure_config.max_failures if config.failure_config else 0
-        supervisor = Supervisor(
-            self._task, name=name, scaling=self._scaling, max_failures=failures, say=say
-        )
-        folder.write_config(self._described(name))
+        if self._task.num_rounds is not None and round >= self._task.num_rounds:
+            say(f"nothing is left to train: {round} of {self._task.num_rounds} rounds are done")
+            return _result(folder, reports)
+        folder.describe(self._config or self._described(folder.path.name), _environment())
         kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
-        keeper = _Keeper(folder, kept or KEEP, say)
+        keeper = _Keeper(folder, kept or KEEP)
+        callbacks: list[Any] = list(config.callbacks or ())
         try:
             for report in supervisor.run(
                 resume=resume,
@@ -159,13 +178,10 @@ class ParleTrainer:
                 reports.append(report)
                 folder.append(report)
                 listen(report)
-                callback: Any
-                for callback in config.callbacks or ():
+                for callback in callbacks:
                     callback.after_report(None, [report], None)
         finally:
             keeper.close()
-            if progress:
-                progress.close()
         return _result(folder, reports)
 
     def _described(self, name: str) -> dict[str, Any]:
@@ -178,20 +194,25 @@ class ParleTrainer:
             "num_epochs": task.num_epochs,
             "seed": task.seed,
             "execution": repr(task.execution),
-            "versions": {
-                "python": sys.version.split()[0],
-                "torch": str(torch.__version__),
-                "ray": ray.__version__,
-            },
-            "command": sys.argv,
         }
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "versions": {
+            "python": sys.version.split()[0],
+            "ray": ray.__version__,
+            "torch": str(torch.__version__),
+        },
+    }
 
 
 class _Keeper:
     """Writes checkpoints one after the other, beside the training."""
 
-    def __init__(self, folder: RunFolder, num_to_keep: int, say: Callable[[str], None]) -> None:
-        self._folder, self._keep, self._say = folder, num_to_keep, say
+    def __init__(self, folder: RunFolder, num_to_keep: int) -> None:
+        self._folder, self._keep = folder, num_to_keep
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written: list[Future[None]] = []
 

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import ray
 from ray import cloudpickle
@@ -64,14 +65,40 @@ class Supervisor:
         self._actors: list[Any] = []
         self._failures = 0
 
+    def __enter__(self) -> Self:
+        """Take the run's name, by the coordinator that bears it.
+
+        Raises:
+            InputError: a run of this name is under way.
+        """
+        self._coordinator = self._hire(
+            Coordinator,
+            "coordinator",
+            [self._task_ref],
+            num_cpus=0,
+            scheduling_strategy=placement.on_this_node(),
+            concurrency_groups={"control": 1},
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for actor in self._actors:
+            ray.kill(actor, no_restart=True)
+
     def run(
         self, *, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
     ) -> Iterator[dict[str, Any]]:
-        """Train; one report a round (see `Coordinator.run`). Ends all actors when it ends.
+        """Train; one report a round (see `Coordinator.run`).
 
         Raises:
             InputError: something the user gave cannot be used.
             UserCodeError: a function of the user raised.
+            Diverged: no replica has a finite parameter left.
             ClusterError: more replicas were lost than `max_failures`, or the coordinator.
         """
         try:
@@ -88,13 +115,11 @@ class Supervisor:
                 f"run {self._name!r}: an actor died: {error}; run again under the same name and "
                 "storage_path to go on from the last checkpoint"
             ) from error
-        finally:
-            self._end()
 
     def _run(
         self, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
     ) -> Iterator[dict[str, Any]]:
-        coordinator = self._coordinator()
+        coordinator = self._coordinator
         for rank in self._incarnations:
             self._replicas[rank] = self._replica(rank)
         infos = self._wait_for_setup()
@@ -130,16 +155,6 @@ class Supervisor:
             self._let_in(coordinator)
             if report:
                 yield report
-
-    def _coordinator(self) -> Any:
-        return self._hire(
-            Coordinator,
-            "coordinator",
-            [self._task_ref],
-            num_cpus=0,
-            scheduling_strategy=placement.on_this_node(),
-            concurrency_groups={"control": 1},
-        )
 
     def _replica(self, rank: int) -> Any:
         return self._hire(
@@ -226,10 +241,6 @@ class Supervisor:
             ray.get(ref)
             coordinator.join.remote(rank, self._replicas[rank])
             self._say(f"replica {rank} is back")
-
-    def _end(self) -> None:
-        for actor in self._actors:
-            ray.kill(actor, no_restart=True)
 
 
 def _put(task: Task) -> ray.ObjectRef:
