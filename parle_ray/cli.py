@@ -24,11 +24,14 @@ from parle_ray.errors import (
 PROG = "python -m parle_ray"
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "quickstart": ("parle_ray.commands", "train three replicas on the bundled digits"),
-    "train": ("parle_ray.commands", "train on a Ray cluster, or on one started for the run"),
-    "simulate": ("parle_ray.commands", "the same run in one process, without Ray"),
-    "strategies": ("parle_ray.commands", "list the algorithms"),
-    "doctor": ("parle_ray.doctor", "check this machine and the way to the cluster"),
+    "quickstart": ("parle_ray.console.commands", "train three replicas on the bundled digits"),
+    "train": (
+        "parle_ray.console.commands",
+        "train on a Ray cluster, or one started for it",
+    ),
+    "simulate": ("parle_ray.console.commands", "the same run in one process, without Ray"),
+    "strategies": ("parle_ray.console.commands", "list the algorithms"),
+    "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }
 """Command -> the module that has it, imported when it is asked for; what it does."""
 

@@ -185,7 +185,7 @@ def test_every_end_has_its_exit_status(capsys, monkeypatch, error, status):
     def fail(argv, prog):
         raise error
 
-    monkeypatch.setattr("parle_ray.commands.train", fail)
+    monkeypatch.setattr("parle_ray.console.commands.train", fail)
     got, out, err = ends(capsys, ["train"])
     assert (got, out) == (status, "")
     assert ("Traceback" in err) == isinstance(error, ZeroDivisionError)

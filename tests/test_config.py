@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from parle_ray.arguments import make_parser, read, to_yaml
-from parle_ray.config import Config, DataConfig, InnerOptimizer, ModelConfig
+from parle_ray.console.arguments import make_parser, read, to_yaml
+from parle_ray.console.config import Config, DataConfig, InnerOptimizer, ModelConfig
+from parle_ray.console.recipe import LearningRate, make_recipe
 from parle_ray.errors import InputError, check_name
-from parle_ray.recipe import LearningRate, make_recipe
 from parle_ray.schedules import Constant, Cosine, Geometric, Scoping
 from parle_ray.simulate import simulate
 from parle_ray.strategies import STRATEGIES, DiLoCo, ElasticSGD, Parle

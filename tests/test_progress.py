@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from parle_ray.console.summary import size
 from parle_ray.progress import NUM_LINES, Progress, duration, line
-from parle_ray.summary import size
 
 REPORT = {"round": 10, "num_rounds": 40, "loss": 0.1444, "distance": 0.005}
 

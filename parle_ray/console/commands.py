@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from parle_ray.arguments import make_parser, read, to_yaml
 from parle_ray.cli import no_arguments
-from parle_ray.config import Config, to_dict
+from parle_ray.console.arguments import make_parser, read, to_yaml
+from parle_ray.console.config import Config, to_dict
+from parle_ray.console.recipe import make_recipe
+from parle_ray.console.summary import header, outcome, traffic
 from parle_ray.progress import Progress
-from parle_ray.recipe import make_recipe
-from parle_ray.summary import header, outcome, traffic
 
 QUICKSTART = Path(__file__).with_name("quickstart.yaml")
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from parle_ray.config import Config
+from parle_ray.console.config import Config
 from parle_ray.data import ImageLoader, ImageSet, batches, load
 from parle_ray.models import build
 from parle_ray.task import Task

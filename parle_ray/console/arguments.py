@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from parle_ray.complaints import shorten
-from parle_ray.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
+from parle_ray.console.complaints import shorten
+from parle_ray.console.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
 from parle_ray.errors import InputError
 from parle_ray.strategies import STRATEGIES
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from parle_ray import strategies
-from parle_ray.config import Config
+from parle_ray.console.config import Config
 from parle_ray.errors import nearest
 
 _ALLOWED = {

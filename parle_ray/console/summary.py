@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from parle_ray.recipe import Recipe
+from parle_ray.console.recipe import Recipe
 
 
 def header(recipe: Recipe, device: str) -> str:
