@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from parle_ray.equations import add_proximal_, average_, mean, nesterov_
 from parle_ray.errors import InputError
-from parle_ray.schedules import Cosine, Geometric, Schedule, at
+from parle_ray.schedules import Geometric, Schedule, at
 from parle_ray.strategies.base import State, Strategy
 
 
@@ -36,7 +36,7 @@ class EntropySGD(Strategy):
     sync_every: int = 25
     gamma: float | Schedule = Geometric(100.0, 1.0)
     alpha: float = 0.75
-    outer_lr: float | Schedule = Cosine(0.7)
+    outer_lr: float | Schedule = 0.7
     outer_momentum: float = 0.9
     noise: float = 0.0
 

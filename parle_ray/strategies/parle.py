@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from parle_ray.equations import add_proximal_, average_, mean, nesterov_
 from parle_ray.errors import InputError
-from parle_ray.schedules import Cosine, Geometric, Schedule, at
+from parle_ray.schedules import Geometric, Schedule, at
 from parle_ray.strategies.base import State, Strategy
 
 
@@ -47,7 +47,7 @@ class Parle(Strategy):
     gamma: float | Schedule = Geometric(100.0, 1.0)
     rho: float | Schedule = 4.0
     alpha: float = 0.75
-    outer_lr: float | Schedule = Cosine(0.7)
+    outer_lr: float | Schedule = 0.7
     outer_momentum: float = 0.9
     reference: Literal["master", "mean_z"] = "master"
 
