@@ -3,6 +3,7 @@
 The functions are nested, so that they reach the replicas by value, as a notebook's would.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,6 +18,22 @@ def data() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(256, 10, generator=generator)
     return x, (x @ torch.randn(10, 3, generator=generator)).argmax(1)
+
+
+class Slow:
+    """Batches that take ten times the work of a step to arrive."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            for _ in range(20):
+                torch.ones(300, 300).matmul(torch.ones(300, 300))
+            yield batch
 
 
 def arguments() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import ray
@@ -14,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from parle_ray import simulate
+from parle_ray.console.config import Config
+from parle_ray.console.recipe import make_recipe
 from parle_ray.metrics import UNITS
 from parle_ray.schedules import Scoping
 from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
@@ -57,20 +60,7 @@ def test_a_ten_times_slower_replica_changes_no_bit(trainer: Any, name: str) -> N
 
     def slow_for_one(rank: int, num_replicas: int) -> Any:
         batches = plain(rank, num_replicas)
-        if rank != 1:
-            return batches
-
-        class Slow:
-            def __len__(self) -> int:
-                return len(batches)
-
-            def __iter__(self) -> Any:
-                for batch in batches:
-                    for _ in range(20):
-                        torch.ones(300, 300).matmul(torch.ones(300, 300))
-                    yield batch
-
-        return Slow()
+        return task.Slow(batches) if rank == 1 else batches
 
     result = trainer(STRATEGIES[name], 3, batches_fn=slow_for_one).fit()
     outcome = simulate(strategy=STRATEGIES[name], num_replicas=3, **arguments)
@@ -118,3 +108,17 @@ def test_fractions_of_a_cpu_and_placement_are_honoured(trainer: Any, placement: 
 def test_epochs_are_passes_over_the_data_of_one_replica(trainer: Any) -> None:
     result = trainer(STRATEGIES["parle"], num_rounds=None, num_epochs=2).fit()
     assert result.metrics["step"] == 2 * 256 // 32
+
+
+def test_the_images_lie_once_on_a_node_and_are_mapped_by_whoever_needs_them(cluster: None) -> None:
+    recipe = make_recipe(Config(num_rounds=1))
+    task = ray.put(recipe.task)
+
+    @ray.remote(num_cpus=1)
+    def look(refs: list[ray.ObjectRef]) -> tuple[str, bool]:
+        array = ray.get(refs[0]).batches_fn.images.images
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        return type(array.base).__name__, array.flags.writeable
+
+    assert ray.get(look.remote([task])) == ("SubBuffer", False)  # Ray's view of the store
