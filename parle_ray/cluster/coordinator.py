@@ -49,6 +49,7 @@ class Coordinator:
         self._task: Task = ray.get(task[0])
         self._joining: dict[int, Any] = {}
         self._somebody = threading.Event()
+        self._cuts: dict[int, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
         return "coordinator"
@@ -77,6 +78,11 @@ class Coordinator:
         """Take a replica in, which has been set up, at the next round's start."""
         self._joining[rank] = actor
         self._somebody.set()
+
+    @ray.method(concurrency_group="control")
+    def let_go(self, round: int) -> None:
+        """The driver holds the references of a cut: nobody else needs to."""
+        self._cuts.pop(round, None)
 
     def run(
         self, members: dict[int, Any], evaluator: Any, batches_per_pass: int | None
@@ -122,7 +128,8 @@ class Coordinator:
             "samples_per_s": samples / (now - before),
         }
         if states or self._master.round == self._last:
-            report["cut"] = self._cut(states)
+            # References in a report that nobody has fetched yet do not keep their objects alive.
+            report["cut"] = self._cuts[self._master.round] = self._cut(states)
         return report | self._evaluations.of_round(self._master.round, self._put_master)
 
     def _admit(self) -> None:

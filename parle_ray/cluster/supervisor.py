@@ -150,6 +150,8 @@ class Supervisor:
         )
         for ref in stream:
             report = ray.get(ref)
+            if "cut" in report:
+                coordinator.let_go.remote(report["round"])
             for rank in report.pop("lost"):
                 self._replace(rank)
             self._let_in(coordinator)
