@@ -164,7 +164,7 @@ class ParleTrainer:
             return _result(folder, reports)
         folder.describe(self._config or self._described(folder.path.name), _environment())
         kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
-        keeper = _Keeper(folder, kept or KEEP)
+        keeper = _Keeper(folder, kept or KEEP, supervisor.let_go)
         callbacks: list[Any] = list(config.callbacks or ())
         try:
             for report in supervisor.run(
@@ -211,8 +211,8 @@ def _environment() -> dict[str, Any]:
 class _Keeper:
     """Writes checkpoints one after the other, beside the training."""
 
-    def __init__(self, folder: RunFolder, num_to_keep: int) -> None:
-        self._folder, self._keep = folder, num_to_keep
+    def __init__(self, folder: RunFolder, num_to_keep: int, let_go: Callable[[int], None]) -> None:
+        self._folder, self._keep, self._let_go = folder, num_to_keep, let_go
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written: list[Future[None]] = []
 
@@ -230,13 +230,15 @@ class _Keeper:
             written.result()
 
     def _write(self, cut: dict[str, Any]) -> None:
+        master, model = ray.get([cut["master"], cut["model"]])
         replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
+        self._let_go(cut["round"])
         checkpoint.save(
             self._folder.path,
             cut["round"],
-            master=ray.get(cut["master"]),
+            master=master,
             replicas=replicas,
-            model=ray.get(cut["model"])["model"],
+            model=model["model"],
         )
         self._folder.prune(checkpoint.folders(self._folder.path), self._keep)
 

@@ -81,7 +81,7 @@ class Coordinator:
 
     @ray.method(concurrency_group="control")
     def let_go(self, round: int) -> None:
-        """The driver holds the references of a cut: nobody else needs to."""
+        """The driver has fetched all that the cut of `round` refers to."""
         self._cuts.pop(round, None)
 
     def run(
@@ -128,7 +128,7 @@ class Coordinator:
             "samples_per_s": samples / (now - before),
         }
         if states or self._master.round == self._last:
-            # References in a report that nobody has fetched yet do not keep their objects alive.
+            # References in a streamed report do not keep their objects alive: we do.
             report["cut"] = self._cuts[self._master.round] = self._cut(states)
         return report | self._evaluations.of_round(self._master.round, self._put_master)
 

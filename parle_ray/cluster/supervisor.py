@@ -116,6 +116,10 @@ class Supervisor:
                 "storage_path to go on from the last checkpoint"
             ) from error
 
+    def let_go(self, round: int) -> None:
+        """All that the cut of `round` refers to has been fetched."""
+        self._coordinator.let_go.remote(round)
+
     def _run(
         self, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
     ) -> Iterator[dict[str, Any]]:
@@ -150,8 +154,6 @@ class Supervisor:
         )
         for ref in stream:
             report = ray.get(ref)
-            if "cut" in report:
-                coordinator.let_go.remote(report["round"])
             for rank in report.pop("lost"):
                 self._replace(rank)
             self._let_in(coordinator)
