@@ -20,14 +20,14 @@ def test_quickstart_learns_the_digits_and_says_where_the_run_is(tmp_path: Path) 
         timeout=220,
     )
     assert told.returncode == 0, told.stderr
-    rounds = re.findall(r"round +(\d+)/40  loss [\d.]+ .*distance [\d.]+  gamma .*rho", told.stderr)
+    rounds = re.findall(r"round +(\d+)/25  loss [\d.]+ .*distance [\d.]+  gamma .*rho", told.stderr)
     assert rounds[0] == "1"
-    assert rounds[-1] == "40"
+    assert rounds[-1] == "25"
     found = re.search(r"master ([\d.]+) %", told.stdout)
     assert found, told.stdout
     assert float(found[1]) >= 97.5
     assert str(tmp_path / "first") in told.stdout
-    assert load_file(tmp_path / "first" / "checkpoint_000040" / "model.safetensors")
+    assert load_file(tmp_path / "first" / "checkpoint_000025" / "model.safetensors")
 
 
 def test_simulate_learns_without_ray() -> None:
