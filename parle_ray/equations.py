@@ -1,20 +1,36 @@
 """The vector updates that more than one strategy uses; one function, one equation.
 
 All vectors are `(num_params,)`, of one dtype on one device. A trailing underscore: the first
-argument is changed in place. Nothing here allocates a vector unless it returns one.
+argument is changed in place. Nothing here allocates a vector.
+
+What touches a vector more than once goes through it in blocks that stay in a core's cache, so it
+costs the memory traffic of once; block by block or in one go, the bits are the same.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor
+
+BLOCK = 1 << 15
+"""Elements of a block: five vectors' blocks of float32 fit in a second-level cache."""
+
+
+def blocks(*vectors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same stretch of each vector, one stretch after the other; one stretch off the CPU."""
+    if vectors[0].numel() <= BLOCK or vectors[0].device.type != "cpu":
+        yield vectors
+        return
+    yield from zip(*(torch.split(vector, BLOCK) for vector in vectors), strict=True)
 
 
 def add_proximal_(gradient: Tensor, y: Tensor, x: Tensor, gamma: float) -> None:
     """`g <- g + (1/gamma)(y - x)`: the pull of a chain towards its anchor (paper, 8a)."""
     if math.isinf(gamma):
         return
-    gradient.add_(y, alpha=1.0 / gamma).sub_(x, alpha=1.0 / gamma)
+    for g, y_, x_ in blocks(gradient, y, x):
+        g.add_(y_, alpha=1.0 / gamma).sub_(x_, alpha=1.0 / gamma)
 
 
 def average_(z: Tensor, y: Tensor, alpha: float) -> None:
@@ -31,14 +47,37 @@ def nesterov_(x: Tensor, d: Tensor, buffer: Tensor, lr: float, momentum: float) 
     x.sub_(d, alpha=lr).sub_(buffer, alpha=lr * momentum)
 
 
-def mean(vectors: Mapping[int, Tensor]) -> Tensor:
-    """`(1/n) sum_a v^a`, folded in the order of the ranks: the same bits in any arrival order.
+def fold_(result: Tensor, mean: Tensor, v: Tensor, count: int) -> tuple[float, float]:
+    """`m_i <- m_(i-1) + (v_i - m_(i-1))/i`: a running mean takes in its i-th vector.
 
-    The fold `m <- m + (v - m)/i` needs one vector of memory, whatever n, and gives back equal
-    vectors exactly, which a sum divided by n does not.
+    Equal vectors come back exactly, which a sum divided by n does not give.
+
+    Returns:
+        `||v_i - m_(i-1)||^2` and `||m_i||^2`; not finite if v is not.
     """
-    ranks = sorted(vectors)
-    result = vectors[ranks[0]].clone()
-    for i, rank in enumerate(ranks[1:], start=2):
-        result.lerp_(vectors[rank], 1.0 / i)
-    return result
+    gap_squared = length_squared = 0.0
+    for r, m, v_ in blocks(result, mean, v):
+        gap = _wide(v_).sub(m)
+        gap_squared += float(gap.dot(gap))
+        torch.add(m, gap, alpha=1.0 / count, out=r)
+        length_squared += float(_wide(r).dot(_wide(r)))
+    return gap_squared, length_squared
+
+
+def norm_squared(v: Tensor, x: Tensor | None = None) -> float:
+    """`||v - x||^2`, or `||v||^2`."""
+    total = 0.0
+    for v_, x_ in blocks(v, v if x is None else x):
+        gap = _wide(v_) if x is None else _wide(v_).sub(x_)
+        total += float(gap.dot(gap))
+    return total
+
+
+def trade_(x: Tensor, v: Tensor) -> None:
+    """`x <- v`, by trading memory: v is left with what x was."""
+    x.data, v.data = v.data, x.data
+
+
+def _wide(v: Tensor) -> Tensor:
+    """At least float32: a half-precision sum of finite squares overflows."""
+    return v.to(torch.promote_types(v.dtype, torch.float32))

@@ -1,11 +1,13 @@
 """The coordinator's half: master vector, round, and what to do with each answer. No I/O."""
 
+import math
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
+from parle_ray.equations import norm_squared
 from parle_ray.errors import Diverged, InputError
+from parle_ray.fold import Fold
 from parle_ray.replica import Reply
 from parle_ray.strategies import State
 from parle_ray.task import Task
@@ -22,7 +24,7 @@ class Master:
         vector: `(num_params,)`, the master parameters x_k.
         round: k, the round that is open.
         faults: answers that were refused so far.
-        distance: of the replicas to the master at the last close, `mean_a ||x^a - x|| / ||x||`.
+        distance: of the replicas to the master at the last close, as a part of its length.
     """
 
     def __init__(self, task: Task, ranks: Iterable[int]) -> None:
@@ -37,15 +39,16 @@ class Master:
         self.inner, self._scheduler = None, None
         if self.strategy.steps_master:
             self.inner, self._scheduler = task.optimizer(self.flat)
-        self._pushed: dict[int, Tensor] = {}
-        self._absent: set[int] = set()
+        self._fold = Fold(self.vector)
+        self._pushed: dict[int, Tensor] = {}  # not folded yet: a lower rank is waited for
+        self._answered: set[int] = set()
         self._refused: set[int] = set()
         self._restart: set[int] = set()  # refused in the round closed last
 
     @property
     def waiting(self) -> list[int]:
         """The ranks whose answer of the open round is still out."""
-        return [r for r in self.ranks if r not in self._pushed and r not in self._absent]
+        return [rank for rank in self.ranks if rank not in self._answered]
 
     def join(self, rank: int) -> Reply:
         """Take in a replica that starts from the master, before anybody answered; its reply."""
@@ -57,16 +60,20 @@ class Master:
         """Go on without a replica that was lost; nothing is waited for from it."""
         self.ranks.remove(rank)
         self.faults += 1
+        self._fold_ready()
 
     def take(self, rank: int, round: int, push: Tensor | None) -> bool:
         """Enter an answer; False if it was refused, so that the replica has to start again.
 
-        `push` is kept until the round closes; None says that the replica had to restart.
+        Pushes are folded in the order of the ranks, each as soon as all lower ones have answered:
+        the same bits in any order of arrival. Until then, and at most until the round closes,
+        `push` is read. None says that the replica had to restart.
         """
         assert round == self.round, (round, self.round)
         assert rank in self.waiting, (rank, self.waiting)
         if push is None:
-            self._absent.add(rank)
+            self._answered.add(rank)
+            self._fold_ready()
             return True
         if push.shape != self.vector.shape or push.dtype != self.vector.dtype:
             raise InputError(
@@ -74,15 +81,25 @@ class Master:
                 f"round {round}, expected {tuple(self.vector.shape)} and {self.vector.dtype}; "
                 "model_fn must build the same model everywhere"
             )
-        # A half-precision sum of finite values may overflow, one in float32 hardly.
-        total = push.sum(dtype=torch.promote_types(push.dtype, torch.float32))
-        if not torch.isfinite(total):
-            self.faults += 1
-            self._absent.add(rank)
-            self._refused.add(rank)
-            return False
         self._pushed[rank] = push
-        return True
+        self._answered.add(rank)
+        if rank > min(self.waiting, default=rank) and not math.isfinite(norm_squared(push)):
+            self._refuse(rank)
+        self._fold_ready()
+        return rank not in self._refused
+
+    def _fold_ready(self) -> None:
+        lowest = min(self.waiting, default=math.inf)
+        for rank in sorted(rank for rank in self._pushed if rank < lowest):
+            if self._fold.add(self._pushed[rank]):
+                del self._pushed[rank]
+            else:
+                self._refuse(rank)
+
+    def _refuse(self, rank: int) -> None:
+        self.faults += 1
+        del self._pushed[rank]
+        self._refused.add(rank)
 
     def close(self) -> dict[int, Reply]:
         """Merge what was pushed into the master and open the next round; the replies by rank.
@@ -91,23 +108,24 @@ class Master:
             Diverged: every replica pushed non-finite values.
         """
         assert not self.waiting
-        if not self._pushed and self._refused:
+        if not self._fold.count and self._refused:
             raise Diverged(
                 f"round {self.round}: every replica's parameters became NaN or infinite; lower the "
                 "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
             )
-        if self._pushed:
-            self.strategy.merge(self.vector, self.state, self._pushed, self.round)
+        if self._fold.count:
+            pushed = self._fold.close()
+            self.strategy.merge(self.vector, self.state, pushed, self.round)
             if self.inner is not None:
                 self.inner.step()
-            self.distance = self.strategy.distance(self.vector, self._pushed)
+            self.distance = self.strategy.distance(self.vector, pushed)
         if self._scheduler is not None:
             self._scheduler.step()
         self.round += 1
         self._restart, self._refused = self._refused, set()
         replies = {rank: self.reply(rank) for rank in self.ranks}
-        self._pushed.clear()
-        self._absent.clear()
+        self._fold.clear()
+        self._answered.clear()
         return replies
 
     def reply(self, rank: int) -> Reply:
@@ -118,7 +136,7 @@ class Master:
 
     def state_dict(self) -> dict[str, object]:
         """All that the next round depends on, at a moment when no answer is in."""
-        assert not self._pushed
+        assert not self._answered
         return {
             "vector": self.vector,
             "strategy": self.state,

@@ -8,8 +8,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from parle_ray.errors import InputError
+from parle_ray.errors import Diverged, InputError
 from parle_ray.flat import FlatModule
+from parle_ray.fold import Fold
 from parle_ray.replica import Replica, Reply
 from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
@@ -45,6 +46,7 @@ class ReplicaOptimizer(Optimizer):
 
     Raises:
         InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel.
+        Diverged: no replica has finite parameters left.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ReplicaOptimizer(Optimizer):
         self.master = self._flat.vector.clone()
         self._master_state = strategy.init_master(self.master)
         self._steps = 0
+        self._fold = Fold(self.master)
         self._under_way: tuple[Any, list[Tensor]] | None = None
 
     @property
@@ -136,7 +139,15 @@ class ReplicaOptimizer(Optimizer):
         if work is not None:
             work.wait()
         self._under_way = None
-        self._strategy.merge(self.master, self._master_state, dict(enumerate(pushed)), round)
+        for vector in pushed:
+            self._fold.add(vector)
+        if not self._fold.count:
+            raise Diverged(
+                f"round {round}: every replica's parameters became NaN or infinite; lower the "
+                "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
+            )
+        self._strategy.merge(self.master, self._master_state, self._fold.close(), round)
+        self._fold.clear()
 
     def swap_master(self) -> None:
         """Exchange the model's parameters with the master's, for evaluation; call it again after.

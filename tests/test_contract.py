@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from parle_ray.errors import InputError
+from parle_ray.fold import Fold
 from parle_ray.schedules import Cosine, Geometric, Plan
 from parle_ray.strategies import (
     SGD,
@@ -229,22 +230,13 @@ def test_it_is_coordinate_wise_so_a_vector_may_be_cut_anywhere(
         state, at_master = strategy.init_replica(y), strategy.init_master(master)
         inner = torch.optim.SGD([y], lr=0.1, momentum=0.9)
         strategy.local_step(y, state, inner, 2)
-        pushed = {0: values[2, part], 1: strategy.push(y, state, inner, 2).clone()}
-        strategy.merge(master, at_master, pushed, 2)
+        fold = Fold(master)
+        fold.add(values[2, part])
+        fold.add(strategy.push(y, state, inner, 2))
+        strategy.merge(master, at_master, fold.close(), 2)
         strategy.pull(y, state, strategy.reply(master, at_master), 2)
         return torch.stack([master, master.grad, y])
 
     whole = one_exchange(slice(None))
     pieces = torch.cat([one_exchange(slice(0, cut)), one_exchange(slice(cut, None))], dim=1)
     torch.testing.assert_close(pieces, whole, rtol=0.0, atol=1e-15)
-
-
-def test_a_mean_taken_in_any_order_of_arrival_has_the_same_bits() -> None:
-    strategy = Parle()
-    vectors = dict(enumerate(torch.randn(4, 6, generator=torch.Generator().manual_seed(0))))
-    results = []
-    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        master = torch.zeros(6)
-        strategy.merge(master, {}, {rank: vectors[rank] for rank in order}, 0)
-        results.append(master)
-    assert torch.equal(*results)

@@ -13,6 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
     {"errors", "flat", "schedules", "equations"},
+    {"fold"},
     {"strategies"},
     {"replica"},
     {"generators", "stream", "execution", "task"},

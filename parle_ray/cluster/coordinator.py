@@ -123,7 +123,8 @@ class Coordinator:
         report = round_report(self._task, self._master, answers) | {
             "num_rounds": self._last,
             "round_s": now - before,
-            "stall_s": self._stall_s / len(answers),
+            "stall_s": _mean(self._times, "stall_s"),
+            "exchange_s": _mean(self._times, "exchange_s"),
             "bytes_sent": sent,
             "samples_per_s": samples / (now - before),
         }
@@ -158,7 +159,7 @@ class Coordinator:
         answers: dict[int, Answer] = {}
         states: dict[int, ray.ObjectRef] = {}
         lost: list[int] = []
-        self._stall_s = 0.0
+        self._times: list[dict[str, Any]] = []
         waiting = {member.asked[round][0]: rank for rank, member in self._members.items()}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=NOTICE_S)
@@ -175,7 +176,7 @@ class Coordinator:
                     self._master.leave(rank)
                     continue
                 vector = None if push is None else view(push, self._master.vector.dtype)
-                self._stall_s += told.pop("stall_s")
+                self._times.append({name: told.pop(name) for name in ("stall_s", "exchange_s")})
                 answers[rank] = Answer(push=vector, **told)
                 self._master.take(rank, round, vector)
                 if len(refs) == 3:
@@ -206,3 +207,8 @@ class Coordinator:
             "replicas": states,
             "model": self._evaluations.model(self._master.round, self._put_master),
         }
+
+
+def _mean(told: list[dict[str, Any]], name: str) -> float | None:
+    values = [one[name] for one in told if one[name] is not None]
+    return sum(values) / len(values) if values else None

@@ -1,14 +1,14 @@
 """The door to a `Learner`: one Ray actor, on its own GPU or CPU share."""
 
 import threading
-import time
 import traceback
 from typing import Any, NoReturn
 
 import ray
 import torch
 
-from parle_ray.cluster.wire import pack, pack_tree, unpack, unpack_tree
+from parle_ray.cluster.stopwatch import Stopwatch
+from parle_ray.cluster.wire import pack, pack_tree, unpack, unpack_tree, view
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
@@ -53,6 +53,7 @@ class ReplicaActor:
         self._task_ref = task[0]
         self.rank, self._incarnation = rank, incarnation
         self._inbox = Inbox()
+        self._watch = Stopwatch()
 
     def __repr__(self) -> str:
         return f"replica {self.rank}"
@@ -93,14 +94,11 @@ class ReplicaActor:
 
     def round(self, round: int, want_state: bool) -> tuple[Any, ...]:
         """Walk a round: what there is to tell, the push, and the state at its close if wanted."""
-        stall = 0.0
+        self._watch.goes_on()
 
         def receive() -> Reply:
-            nonlocal stall
-            before = time.perf_counter()
-            reply = self._inbox.take(round)
-            stall += time.perf_counter() - before
-            return reply
+            with self._watch.waiting():
+                return self._inbox.take(round)
 
         try:
             answer = self._learner.play(round, receive)
@@ -110,17 +108,20 @@ class ReplicaActor:
             "loss": answer.loss,
             "lr": answer.lr,
             "num_samples": answer.num_samples,
-            "stall_s": stall,
+            **self._watch.told(),
         }
         push = None if answer.push is None else pack(answer.push)
-        return (told, push, pack_tree(self._learner.state_dict())) if want_state else (told, push)
+        state = (pack_tree(self._learner.state_dict()),) if want_state else ()
+        self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
+        return (told, push, *state)
 
     @ray.method(concurrency_group="delivery")
     def deliver(self, round: int, vector: list[ray.ObjectRef], restart: bool) -> None:
-        """The reply that opens `round`; copied here, so that the store can let go of it."""
-        dtype = self._learner.vector.dtype
-        private = unpack(ray.get(vector[0]), dtype).to(self._learner.vector.device)
-        self._inbox.put(round, Reply(private, restart))
+        """The reply that opens `round`: read where it lies in the store, or copied to the GPU."""
+        mine = self._learner.vector
+        reply = view(ray.get(vector[0]), mine.dtype).to(mine.device)
+        self._inbox.put(round, Reply(reply, restart))
+        self._watch.answered(round)
 
     def _explain(self, when: str, error: Exception) -> NoReturn:
         """Say what went wrong in a form that survives the way to the driver."""

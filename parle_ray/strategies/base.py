@@ -13,16 +13,15 @@ and of the coordinator: `merge` what was pushed into x_{k+1}, and send `reply` t
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import mean
+from parle_ray.equations import norm_squared, trade_
 from parle_ray.errors import InputError
+from parle_ray.fold import Pushed
 from parle_ray.schedules import Cosine, Plan, Schedule, at, lowest
 
 State = dict[str, Tensor]
@@ -94,8 +93,8 @@ class Strategy(ABC):
         """The state of the coordinator."""
 
     @abstractmethod
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
-        """Move the master, in place, by what the replicas pushed in `round`; keys are ranks."""
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
+        """Move the master, in place, by what the replicas pushed in `round`."""
 
     def reply(self, master: Tensor, state: State) -> Tensor:
         """What goes back to the replicas, `(num_params,)`: the master, if nothing else is said."""
@@ -109,10 +108,10 @@ class Strategy(ABC):
         """The scheduled values as they are in `round`, by field name."""
         return {name: at(getattr(self, name), round) for name in self.scheduled}
 
-    def distance(self, master: Tensor, pushed: Mapping[int, Tensor]) -> float:
-        """How far the replicas stand from the master: `mean_a ||x^a - x|| / ||x||`."""
-        gaps: list[float] = [torch.dist(vector, master).item() for vector in pushed.values()]
-        return sum(gaps) / len(gaps) / max(float(master.norm()), 1e-30)
+    def distance(self, master: Tensor, pushed: Pushed) -> float:
+        """How far the replicas stand from the master: `sqrt(mean_a ||x^a - x||^2) / ||x||`."""
+        gap = pushed.spread / pushed.count + norm_squared(pushed.mean, master)
+        return relative(gap, math.sqrt(norm_squared(master)))
 
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
@@ -139,5 +138,13 @@ class MeanStrategy(Strategy):
     def init_master(self, master: Tensor) -> State:
         return {}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
-        master.copy_(mean(pushed))
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
+        trade_(master, pushed.mean)
+
+    def distance(self, master: Tensor, pushed: Pushed) -> float:
+        return relative(pushed.spread / pushed.count, pushed.norm)
+
+
+def relative(squared: float, norm: float) -> float:
+    """`sqrt(squared) / norm`, where a norm may be zero."""
+    return math.sqrt(squared) / max(norm, 1e-30)

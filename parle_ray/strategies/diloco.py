@@ -1,13 +1,13 @@
 """DiLoCo: local steps, and an outer optimiser on how far they went."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from parle_ray.equations import mean, nesterov_
+from parle_ray.equations import blocks, nesterov_
+from parle_ray.fold import Pushed
 from parle_ray.schedules import Schedule, at
 from parle_ray.strategies.base import State
 from parle_ray.strategies.local_sgd import LocalSGD
@@ -40,6 +40,7 @@ class DiLoCo(LocalSGD):
     def init_master(self, master: Tensor) -> State:
         return {"momentum": torch.zeros_like(master)}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
-        d = mean(pushed).neg_().add_(master)
-        nesterov_(master, d, state["momentum"], at(self.outer_lr, round), self.outer_momentum)
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
+        eta, mu = at(self.outer_lr, round), self.outer_momentum
+        for x, v, m in blocks(master, pushed.mean, state["momentum"]):
+            nesterov_(x, x - v, m, eta, mu)

@@ -1,6 +1,6 @@
 """Elastic-SGD: replicas tied to a centre by springs."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import mean
+from parle_ray.equations import blocks, norm_squared, trade_
 from parle_ray.errors import InputError
+from parle_ray.fold import Pushed
 from parle_ray.schedules import Schedule, Scoping, at
-from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.base import State, Strategy, relative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,10 @@ class ElasticSGD(Strategy):
         state["rate"] = torch.tensor(rate, dtype=torch.float64)
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
-        spring = torch.sub(state["x"], master, out=state["e"]).mul_(state["rate"].item())
-        y.sub_(spring)
-        state["x"].copy_(y)
+        rate = state["rate"].item()
+        for y_, x, e, x_k in blocks(y, state["x"], state["e"], master):
+            y_.sub_(torch.sub(x, x_k, out=e).mul_(rate))
+            x.copy_(y_)
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         return y if self.moving_rate is None else state["e"]
@@ -69,15 +71,14 @@ class ElasticSGD(Strategy):
     def init_master(self, master: Tensor) -> State:
         return {}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         if self.moving_rate is None:
-            master.copy_(mean(pushed))
+            trade_(master, pushed.mean)
             return
-        for rank in sorted(pushed):
-            master.add_(pushed[rank])
+        master.add_(pushed.mean, alpha=pushed.count)
 
-    def distance(self, master: Tensor, pushed: Mapping[int, Tensor]) -> float:
-        if self.moving_rate is None:
-            return super().distance(master, pushed)
-        lengths: list[float] = [e.norm().item() / self.moving_rate for e in pushed.values()]
-        return sum(lengths) / len(lengths) / max(float(master.norm()), 1e-30)
+    def distance(self, master: Tensor, pushed: Pushed) -> float:
+        if self.moving_rate is None:  # the master is their mean
+            return relative(pushed.spread / pushed.count, pushed.norm)
+        springs = pushed.spread / pushed.count + pushed.norm**2
+        return relative(springs / self.moving_rate**2, math.sqrt(norm_squared(master)))

@@ -1,7 +1,6 @@
 """Entropy-SGD: one sheriff x whose deputies y explore its neighbourhood."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import add_proximal_, average_, mean, nesterov_
+from parle_ray.equations import add_proximal_, average_, blocks, nesterov_
 from parle_ray.errors import InputError
+from parle_ray.fold import Pushed
 from parle_ray.schedules import Geometric, Schedule, at
 from parle_ray.strategies.base import State, Strategy
 
@@ -69,9 +69,10 @@ class EntropySGD(Strategy):
     def init_master(self, master: Tensor) -> State:
         return {"momentum": torch.zeros_like(master)}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
-        d = mean(pushed).neg_().add_(master)  # x - z
-        nesterov_(master, d, state["momentum"], at(self.outer_lr, round), self.outer_momentum)
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
+        eta, mu = at(self.outer_lr, round), self.outer_momentum
+        for x, v, m in blocks(master, pushed.mean, state["momentum"]):
+            nesterov_(x, x - v, m, eta, mu)
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
         for vector in (y, state["x"], state["z"]):

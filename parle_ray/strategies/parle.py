@@ -1,6 +1,5 @@
 """Parle: replicas that each follow local entropy, elastically coupled to a master."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import add_proximal_, average_, mean, nesterov_
+from parle_ray.equations import add_proximal_, average_, blocks, nesterov_, trade_
 from parle_ray.errors import InputError
+from parle_ray.fold import Pushed
 from parle_ray.schedules import Geometric, Schedule, at
-from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.base import State, Strategy, relative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,13 @@ class Parle(Strategy):
         average_(state["z"], y, self.alpha)  #                     (8b)
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
-        x, z = state["x"], state["z"]
-        coupling = 1.0 / at(self.rho, round)
-        d = z.neg_().add_(x)  # d = x^a - z^a, in the memory of z, which starts anew below
-        gap = torch.sub(x, master, out=y)  # exactly 0 where they agree; y starts anew as well
-        d.add_(gap, alpha=coupling)
-        nesterov_(x, d, state["momentum"], at(self.outer_lr, round), self.outer_momentum)  # (8c)
-        y.copy_(x)
-        z.copy_(x)
+        eta, mu, coupling = at(self.outer_lr, round), self.outer_momentum, 1.0 / at(self.rho, round)
+        for y_, x, z, m, x_k in blocks(y, state["x"], state["z"], state["momentum"], master):
+            d = z.neg_().add_(x)  # d = x^a - z^a, in the memory of z, which starts anew below
+            gap = torch.sub(x, x_k, out=y_)  # exactly 0 where they agree; y starts anew as well
+            nesterov_(x, d.add_(gap, alpha=coupling), m, eta, mu)  # (8c)
+            y_.copy_(x)
+            z.copy_(x)
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         return y if self.overlaps else state["z"]  # y stands at x^a once (8c) is done
@@ -93,15 +92,21 @@ class Parle(Strategy):
             return {}
         return {"mean_z": master.clone(), "momentum": torch.zeros_like(master)}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         if self.overlaps:
-            master.copy_(mean(pushed))  # (8d)
+            trade_(master, pushed.mean)  # (8d)
             return
         # With x = mean x^a, averaging (8c) over a gives d = (1 + 1/rho)(x - mean z): the
         # coordinator follows the mean exactly, without a second exchange.
-        state["mean_z"] = mean(pushed)
-        d = (master - state["mean_z"]).mul_(1.0 + 1.0 / at(self.rho, round))
-        nesterov_(master, d, state["momentum"], at(self.outer_lr, round), self.outer_momentum)
+        eta, mu, coupling = at(self.outer_lr, round), self.outer_momentum, 1.0 / at(self.rho, round)
+        for x, z, m in blocks(master, pushed.mean, state["momentum"]):
+            nesterov_(x, (x - z).mul_(1.0 + coupling), m, eta, mu)
+        state["mean_z"].copy_(pushed.mean)
+
+    def distance(self, master: Tensor, pushed: Pushed) -> float:
+        if self.overlaps:  # the master is their mean
+            return relative(pushed.spread / pushed.count, pushed.norm)
+        return super().distance(master, pushed)
 
     def reply(self, master: Tensor, state: State) -> Tensor:
         return master if self.overlaps else state["mean_z"]

@@ -1,6 +1,5 @@
 """SGD: synchronous data-parallel training, the baseline of every paper here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import mean
+from parle_ray.fold import Pushed
 from parle_ray.strategies.base import State, Strategy
 
 
@@ -41,13 +40,13 @@ class SGD(Strategy):
     def init_master(self, master: Tensor) -> State:
         return {}
 
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
+    def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         assert master.grad is not None
-        master.grad.copy_(mean(pushed))
+        master.grad.copy_(pushed.mean)
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
         y.copy_(master)
         state["gradient"].zero_()
 
-    def distance(self, master: Tensor, pushed: Mapping[int, Tensor]) -> float:
+    def distance(self, master: Tensor, pushed: Pushed) -> float:
         return 0.0  # every replica stands where the master does

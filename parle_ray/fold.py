@@ -1,0 +1,75 @@
+"""What the replicas push in a round, folded into one vector while it arrives."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parle_ray.equations import fold_, norm_squared
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The pushes v^a of a round, as far as a master needs to know them.
+
+    Attributes:
+        mean: `(num_params,)`, `(1/n) sum_a v^a`. A merge may take its memory (`equations.trade_`).
+        count: n, how many there were.
+        spread: `sum_a ||v^a - mean||^2`.
+        norm: `||mean||`.
+    """
+
+    mean: Tensor
+    count: int
+    spread: float
+    norm: float
+
+
+class Fold:
+    """The mean of vectors that come one after the other, in one pass over each.
+
+    It needs two vectors of memory, whatever n: `(v^a)` may be dropped once it is in, but for the
+    first, which is read again when the second comes. What is not finite leaves no trace.
+
+    Source of mean and spread: Welford, Technometrics 4 (1962).
+
+    Attributes:
+        count: how many vectors are in.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._mean, self._other = torch.empty_like(like), torch.empty_like(like)
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin again."""
+        self._first: Tensor | None = None
+        self.count, self._spread, self._norm_squared = 0, 0.0, 0.0
+
+    def add(self, vector: Tensor) -> bool:
+        """Take a vector in; False, and nothing changed, if it is not finite."""
+        if self.count == 0:
+            length = norm_squared(vector)
+            if not math.isfinite(length):
+                return False
+            self._first, self.count, self._norm_squared = vector, 1, length
+            return True
+        count = self.count + 1
+        before = self._mean if self._first is None else self._first
+        gap, length = fold_(self._other, before, vector, count)
+        if not math.isfinite(gap):
+            return False
+        self._first = None
+        self._mean, self._other = self._other, self._mean
+        self.count, self._norm_squared = count, length
+        self._spread += (1.0 - 1.0 / count) * gap
+        return True
+
+    def close(self) -> Pushed:
+        """All that came."""
+        assert self.count > 0
+        if self._first is not None:
+            self._mean.copy_(self._first)
+            self._first = None
+        return Pushed(self._mean, self.count, self._spread, math.sqrt(self._norm_squared))
