@@ -17,13 +17,11 @@ class Pushed:
         mean: `(num_params,)`, `(1/n) sum_a v^a`. A merge may take its memory (`equations.trade_`).
         count: n, how many there were.
         spread: `sum_a ||v^a - mean||^2`.
-        norm: `||mean||`.
     """
 
     mean: Tensor
     count: int
     spread: float
-    norm: float
 
 
 class Fold:
@@ -45,24 +43,23 @@ class Fold:
     def clear(self) -> None:
         """Begin again."""
         self._first: Tensor | None = None
-        self.count, self._spread, self._norm_squared = 0, 0.0, 0.0
+        self.count, self._spread = 0, 0.0
 
     def add(self, vector: Tensor) -> bool:
         """Take a vector in; False, and nothing changed, if it is not finite."""
         if self.count == 0:
-            length = norm_squared(vector)
-            if not math.isfinite(length):
+            if not math.isfinite(norm_squared(vector)):
                 return False
-            self._first, self.count, self._norm_squared = vector, 1, length
+            self._first, self.count = vector, 1
             return True
         count = self.count + 1
         before = self._mean if self._first is None else self._first
-        gap, length = fold_(self._other, before, vector, count)
+        gap = fold_(self._other, before, vector, count)
         if not math.isfinite(gap):
             return False
         self._first = None
         self._mean, self._other = self._other, self._mean
-        self.count, self._norm_squared = count, length
+        self.count = count
         self._spread += (1.0 - 1.0 / count) * gap
         return True
 
@@ -72,4 +69,4 @@ class Fold:
         if self._first is not None:
             self._mean.copy_(self._first)
             self._first = None
-        return Pushed(self._mean, self.count, self._spread, math.sqrt(self._norm_squared))
+        return Pushed(self._mean, self.count, self._spread)

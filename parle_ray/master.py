@@ -7,7 +7,7 @@ from torch import Tensor
 
 from parle_ray.equations import norm_squared
 from parle_ray.errors import Diverged, InputError
-from parle_ray.fold import Fold
+from parle_ray.fold import Fold, Pushed
 from parle_ray.replica import Reply
 from parle_ray.strategies import State
 from parle_ray.task import Task
@@ -24,7 +24,6 @@ class Master:
         vector: `(num_params,)`, the master parameters x_k.
         round: k, the round that is open.
         faults: answers that were refused so far.
-        distance: of the replicas to the master at the last close, as a part of its length.
     """
 
     def __init__(self, task: Task, ranks: Iterable[int]) -> None:
@@ -34,7 +33,8 @@ class Master:
         self.ranks = sorted(ranks)
         self.round = 0
         self.faults = 0
-        self.distance = 0.0
+        self._distance = 0.0
+        self._unmeasured: Pushed | None = None
         self.state: State = self.strategy.init_master(self.vector)
         self.inner, self._scheduler = None, None
         if self.strategy.steps_master:
@@ -49,6 +49,17 @@ class Master:
     def waiting(self) -> list[int]:
         """The ranks whose answer of the open round is still out."""
         return [rank for rank in self.ranks if rank not in self._answered]
+
+    @property
+    def distance(self) -> float:
+        """Of the replicas to the master at the last close, as a part of its length.
+
+        It costs another pass, so it is measured when first asked for: after the replies are sent.
+        """
+        if self._unmeasured is not None:
+            self._distance = self.strategy.distance(self.vector, self._unmeasured)
+            self._unmeasured = None
+        return self._distance
 
     def join(self, rank: int) -> Reply:
         """Take in a replica that starts from the master, before anybody answered; its reply."""
@@ -71,6 +82,7 @@ class Master:
         """
         assert round == self.round, (round, self.round)
         assert rank in self.waiting, (rank, self.waiting)
+        _ = self.distance  # the fold is about to take its memory
         if push is None:
             self._answered.add(rank)
             self._fold_ready()
@@ -118,7 +130,7 @@ class Master:
             self.strategy.merge(self.vector, self.state, pushed, self.round)
             if self.inner is not None:
                 self.inner.step()
-            self.distance = self.strategy.distance(self.vector, pushed)
+            self._unmeasured = pushed
         if self._scheduler is not None:
             self._scheduler.step()
         self.round += 1

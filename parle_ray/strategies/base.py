@@ -111,7 +111,7 @@ class Strategy(ABC):
     def distance(self, master: Tensor, pushed: Pushed) -> float:
         """How far the replicas stand from the master: `sqrt(mean_a ||x^a - x||^2) / ||x||`."""
         gap = pushed.spread / pushed.count + norm_squared(pushed.mean, master)
-        return relative(gap, math.sqrt(norm_squared(master)))
+        return relative(gap, master)
 
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
@@ -142,9 +142,9 @@ class MeanStrategy(Strategy):
         trade_(master, pushed.mean)
 
     def distance(self, master: Tensor, pushed: Pushed) -> float:
-        return relative(pushed.spread / pushed.count, pushed.norm)
+        return relative(pushed.spread / pushed.count, master)
 
 
-def relative(squared: float, norm: float) -> float:
-    """`sqrt(squared) / norm`, where a norm may be zero."""
-    return math.sqrt(squared) / max(norm, 1e-30)
+def relative(squared: float, master: Tensor) -> float:
+    """`sqrt(squared) / ||x||`, where x may be zero."""
+    return math.sqrt(squared) / max(math.sqrt(norm_squared(master)), 1e-30)

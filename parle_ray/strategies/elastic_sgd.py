@@ -1,6 +1,5 @@
 """Elastic-SGD: replicas tied to a centre by springs."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,6 +78,6 @@ class ElasticSGD(Strategy):
 
     def distance(self, master: Tensor, pushed: Pushed) -> float:
         if self.moving_rate is None:  # the master is their mean
-            return relative(pushed.spread / pushed.count, pushed.norm)
-        springs = pushed.spread / pushed.count + pushed.norm**2
-        return relative(springs / self.moving_rate**2, math.sqrt(norm_squared(master)))
+            return relative(pushed.spread / pushed.count, master)
+        springs = pushed.spread / pushed.count + norm_squared(pushed.mean)
+        return relative(springs / self.moving_rate**2, master)

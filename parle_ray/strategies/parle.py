@@ -105,7 +105,7 @@ class Parle(Strategy):
 
     def distance(self, master: Tensor, pushed: Pushed) -> float:
         if self.overlaps:  # the master is their mean
-            return relative(pushed.spread / pushed.count, pushed.norm)
+            return relative(pushed.spread / pushed.count, master)
         return super().distance(master, pushed)
 
     def reply(self, master: Tensor, state: State) -> Tensor:
