@@ -18,8 +18,14 @@ from parle_ray.schedules import Schedule
 from parle_ray.strategies import Parle, Strategy
 
 LENGTHS = ("num_rounds", "num_epochs")
-SGD_ARGUMENTS = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
-"""Of torch.optim.SGD, where nothing else is said; the paper's."""
+SGD_ARGUMENTS = {
+    "lr": 0.1,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "fused": True,
+}
+"""Of torch.optim.SGD, where nothing else is said; the paper's, in one pass over memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
