@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,14 +22,14 @@ class Answer:
     """What a replica has to say at the close of a round.
 
     Attributes:
-        push: `(num_params,)`, a view to be read before the next round; None if the round was lost
-            to a restart.
+        push: `(num_params,)`, a view to be read before the next round, or its code; None if the
+            round was lost to a restart.
         loss: mean loss of the round's mini-batches.
         lr: the inner optimiser's learning rate in this round.
         num_samples: examples seen in the round.
     """
 
-    push: Tensor | None
+    push: Tensor | np.ndarray | None
     loss: float
     lr: float
     num_samples: int
@@ -75,6 +76,7 @@ class Learner:
         self._replica = Replica(self._flat, inner, task.strategy)
         if master is not None:
             self._replica.start_from(master.to(self._device))
+        self._end = task.replica_end(self._flat.vector)
         self._module = task.execution.prepare(self._flat.module)
         self._module.train()
         for _ in range(round if self._scheduler else 0):
@@ -92,7 +94,7 @@ class Learner:
         losses, samples, alive = [], 0, True
         with self._generators:
             if not overlaps:
-                replica.begin(round, receive())
+                replica.begin(round, self._read(receive()))
             lr = float(replica.inner.param_groups[0]["lr"])
             for _ in range(self._task.strategy.sync_every):
                 loss, size = self._gradient()
@@ -100,15 +102,15 @@ class Learner:
                 losses.append(loss)
                 samples += size
             if overlaps:
-                alive = replica.end(round, receive())
+                alive = replica.end(round, self._read(receive()))
         self._step_scheduler()
         mean_loss = torch.stack(losses).mean().item()
-        return Answer(replica.push(round) if alive else None, mean_loss, lr, samples)
+        return Answer(self._push(round) if alive else None, mean_loss, lr, samples)
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""
         if not self._task.strategy.overlaps:
-            self._replica.begin(round, reply)
+            self._replica.begin(round, self._read(reply))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next round depends on, as tensors, numbers, lists and dicts of them."""
@@ -121,6 +123,7 @@ class Learner:
             "buffers": dict(self._flat.module.named_buffers()),
             "generators": self._generators.state_dict(),
             "stream": self._stream.state_dict(),
+            "end": self._end.state_dict() if self._end else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -138,6 +141,23 @@ class Learner:
         with self._generators:
             self._stream.load_state_dict(state["stream"])
         self._generators.load_state_dict(state["generators"])
+        if self._end and state["end"]:
+            self._end.load_state_dict(state["end"])
+
+    def _read(self, reply: Reply) -> Reply:
+        """The reply on this replica's device, decoded if it travelled as a code."""
+        if self._end is None:
+            return replace(reply, vector=reply.vector.to(self._device))
+        if reply.code is not None:
+            return Reply(self._end.read(reply.code).to(self._device))
+        self._end.stand_at(reply.vector)
+        if reply.restart:
+            self._end.start_again()
+        return replace(reply, vector=reply.vector.to(self._device))
+
+    def _push(self, round: int) -> Tensor | np.ndarray:
+        push = self._replica.push(round)
+        return push if self._end is None else self._end.code(push)
 
     def _gradient(self) -> tuple[Tensor, int]:
         """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""

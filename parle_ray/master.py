@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
-from parle_ray.equations import norm_squared
 from parle_ray.errors import Diverged, InputError
 from parle_ray.fold import Fold, Pushed
 from parle_ray.replica import Reply
@@ -40,7 +41,10 @@ class Master:
         if self.strategy.steps_master:
             self.inner, self._scheduler = task.optimizer(self.flat)
         self._fold = Fold(self.vector)
-        self._pushed: dict[int, Tensor] = {}  # not folded yet: a lower rank is waited for
+        self._end = task.master_end(self.vector)
+        self._pushed: dict[
+            int, Tensor | np.ndarray
+        ] = {}  # not folded yet: a lower rank is waited for
         self._answered: set[int] = set()
         self._refused: set[int] = set()
         self._restart: set[int] = set()  # refused in the round closed last
@@ -73,12 +77,12 @@ class Master:
         self.faults += 1
         self._fold_ready()
 
-    def take(self, rank: int, round: int, push: Tensor | None) -> bool:
-        """Enter an answer; False if it was refused, so that the replica has to start again.
+    def take(self, rank: int, round: int, push: Tensor | np.ndarray | None) -> bool:
+        """Enter an answer; False if it is refused already: its replica has to start again.
 
         Pushes are folded in the order of the ranks, each as soon as all lower ones have answered:
         the same bits in any order of arrival. Until then, and at most until the round closes,
-        `push` is read. None says that the replica had to restart.
+        `push` is read. It is a code with compression; None says that the replica had to restart.
         """
         assert round == self.round, (round, self.round)
         assert rank in self.waiting, (rank, self.waiting)
@@ -87,7 +91,9 @@ class Master:
             self._answered.add(rank)
             self._fold_ready()
             return True
-        if push.shape != self.vector.shape or push.dtype != self.vector.dtype:
+        if isinstance(push, Tensor) and (
+            push.shape != self.vector.shape or push.dtype != self.vector.dtype
+        ):
             raise InputError(
                 f"replica {rank} pushed a vector of shape {tuple(push.shape)} and {push.dtype} in "
                 f"round {round}, expected {tuple(self.vector.shape)} and {self.vector.dtype}; "
@@ -95,23 +101,19 @@ class Master:
             )
         self._pushed[rank] = push
         self._answered.add(rank)
-        if rank > min(self.waiting, default=rank) and not math.isfinite(norm_squared(push)):
-            self._refuse(rank)
         self._fold_ready()
         return rank not in self._refused
 
     def _fold_ready(self) -> None:
         lowest = min(self.waiting, default=math.inf)
         for rank in sorted(rank for rank in self._pushed if rank < lowest):
-            if self._fold.add(self._pushed[rank]):
-                del self._pushed[rank]
-            else:
-                self._refuse(rank)
-
-    def _refuse(self, rank: int) -> None:
-        self.faults += 1
-        del self._pushed[rank]
-        self._refused.add(rank)
+            push = self._pushed.pop(rank)
+            if isinstance(push, np.ndarray):
+                assert self._end is not None
+                push = self._end.read(push)
+            if not self._fold.add(push):
+                self.faults += 1
+                self._refused.add(rank)
 
     def close(self) -> dict[int, Reply]:
         """Merge what was pushed into the master and open the next round; the replies by rank.
@@ -135,16 +137,35 @@ class Master:
             self._scheduler.step()
         self.round += 1
         self._restart, self._refused = self._refused, set()
-        replies = {rank: self.reply(rank) for rank in self.ranks}
+        replies = self._replies()
         self._fold.clear()
         self._answered.clear()
         return replies
 
     def reply(self, rank: int) -> Reply:
         """What `rank` is told at the close of the round before the open one."""
-        if rank in self._restart:
-            return Reply(self.vector, restart=True)
-        return Reply(self.strategy.reply(self.vector, self.state))
+        restart = rank in self._restart
+        if self._end:
+            return Reply(self._end.known, restart)
+        return Reply(self.start if restart else self._reply, restart)
+
+    @property
+    def start(self) -> Tensor:
+        """Where a replica starts: the master; with compression, what the replicas know of it."""
+        return self._end.known if self._end else self.vector
+
+    @property
+    def _reply(self) -> Tensor:
+        return self.strategy.reply(self.vector, self.state)
+
+    def _replies(self) -> dict[int, Reply]:
+        if self._end is None:
+            return {rank: self.reply(rank) for rank in self.ranks}
+        code = self._end.code(self._reply)
+        return {
+            rank: replace(self.reply(rank), code=None if rank in self._restart else code)
+            for rank in self.ranks
+        }
 
     def state_dict(self) -> dict[str, object]:
         """All that the next round depends on, at a moment when no answer is in."""
@@ -157,6 +178,7 @@ class Master:
             "restart": sorted(self._restart),
             "inner": self.inner.state_dict() if self.inner else None,
             "scheduler": self._scheduler.state_dict() if self._scheduler else None,
+            "end": self._end.state_dict() if self._end else {},
         }
 
     def load_state_dict(self, state: dict) -> None:  # type: ignore[type-arg]
@@ -169,3 +191,5 @@ class Master:
             self.inner.load_state_dict(state["inner"])
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
+        if self._end:
+            self._end.load_state_dict(state["end"] or {"known": self._reply})

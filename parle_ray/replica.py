@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -14,12 +15,16 @@ class Reply:
     """What the coordinator answers to a push.
 
     Attributes:
-        vector: `(num_params,)`: the strategy's reply, or the master itself if `restart`.
+        vector: `(num_params,)`: the strategy's reply, or the master itself if `restart`; with
+            compression, what the replica then knows of it.
         restart: the push was refused; the replica starts again from the master.
+        code: with compression, the form in which the vector travels, unless it goes uncoded; the
+            far end has it alone, and an empty vector.
     """
 
     vector: Tensor
     restart: bool = False
+    code: np.ndarray | None = None
 
 
 class Replica:

@@ -14,7 +14,6 @@ from parle_ray.execution import Execution
 from parle_ray.learner import Learner
 from parle_ray.master import Master
 from parle_ray.metrics import round_report
-from parle_ray.replica import Reply
 from parle_ray.strategies import Strategy
 from parle_ray.task import (
     BatchesFn,
@@ -57,14 +56,16 @@ def simulate(
     lr_scheduler_fn: SchedulerFn | None = None,
     evaluate_fn: EvaluateFn | None = None,
     evaluate_every: int | None = None,
+    compression: str = "none",
     execution: Execution | None = None,
     seed: int = 0,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Run a whole training run in this process; the bits are those of `ParleTrainer.fit`.
 
-    The arguments are `ParleTrainer`'s. `evaluate_every` counts rounds; None evaluates at the end
-    only. `on_round` sees each report as it is made.
+    The arguments are `ParleTrainer`'s; `compression="auto"` is none here, where no link is.
+    `evaluate_every` counts rounds; None evaluates at the end only. `on_round` sees each report
+    as it is made.
 
     Raises:
         InputError: something the user gave cannot be used.
@@ -82,6 +83,7 @@ def simulate(
         num_rounds=num_rounds,
         num_epochs=num_epochs,
         seed=seed,
+        compression=compression,
         execution=execution or Execution(),
     )
     with task.execution.threads():
@@ -98,15 +100,14 @@ def _run(
     evaluator = Evaluator(task)
     for learner in learners:
         learner.start(task, round=0)
-    replies = {rank: Reply(master.vector) for rank in master.ranks}
+    replies = {rank: master.reply(rank) for rank in master.ranks}
     history = []
     for round in range(task.num_rounds):
         answers = {}
         for learner in learners:
-            answer = learner.play(round, partial(_bring, replies[learner.rank], learner))
-            answers[learner.rank] = answer
-            push = None if answer.push is None else answer.push.to(master.vector.device)
-            master.take(learner.rank, round, push)
+            answers[learner.rank] = learner.play(round, partial(replies.__getitem__, learner.rank))
+            push = answers[learner.rank].push
+            master.take(learner.rank, round, push.cpu() if isinstance(push, Tensor) else push)
         replies = master.close()
         report = round_report(task, master, answers)
         last = round + 1 == task.num_rounds
@@ -116,15 +117,10 @@ def _run(
         if on_round:
             on_round(report)
     for learner in learners:
-        learner.settle(task.num_rounds, _bring(replies[learner.rank], learner))
+        learner.settle(task.num_rounds, replies[learner.rank])
     return Outcome(
         master.vector.clone(),
         [learner.vector.clone() for learner in learners],
         history,
         copy.deepcopy(evaluator.module),
     )
-
-
-def _bring(reply: Reply, learner: Learner) -> Reply:
-    """The reply on the replica's device; the master stays where it was built, on the CPU."""
-    return Reply(reply.vector.to(learner.vector.device), reply.restart)

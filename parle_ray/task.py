@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from parle_ray.compression import MasterEnd, ReplicaEnd, check_compression
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.flat import FlatModule
@@ -44,6 +45,7 @@ class Task:
     num_rounds: int | None = None
     num_epochs: int | None = None
     seed: int = 0
+    compression: str = "none"
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Task:
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}{hint}")
         _check_whole("num_replicas", self.num_replicas, 1)
         _check_whole("seed", self.seed, 0)
+        check_compression(self.compression)
         if (self.num_rounds is None) == (self.num_epochs is None):
             raise InputError(
                 "give num_rounds or num_epochs, one of them, "
@@ -64,8 +67,13 @@ class Task:
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), 1)
 
-    def fitted_to(self, batches_per_pass: int | None) -> "Task":
-        """The same task with its length in rounds known and its schedules bound to it."""
+    def fitted_to(self, batches_per_pass: int | None, codec: str | None = None) -> "Task":
+        """The same task with its length in rounds known and its schedules bound to it.
+
+        Args:
+            batches_per_pass: of one replica, if its data have a length.
+            codec: what `compression="auto"` comes to; `none` in one process, where no link is.
+        """
         rounds = self.num_rounds
         if rounds is None:
             assert self.num_epochs is not None
@@ -78,7 +86,25 @@ class Task:
             steps = self.num_epochs * max(1, batches_per_pass)
             rounds = math.ceil(steps / self.strategy.sync_every)
         plan = Plan(num_rounds=rounds, batches_per_pass=batches_per_pass)
-        return replace(self, num_rounds=rounds, num_epochs=None, strategy=self.strategy.bind(plan))
+        return replace(
+            self,
+            num_rounds=rounds,
+            num_epochs=None,
+            strategy=self.strategy.bind(plan),
+            compression=codec or ("none" if self.compression == "auto" else self.compression),
+        )
+
+    def replica_end(self, known: Tensor) -> ReplicaEnd | None:
+        """The replica's end of a compressed exchange; None if vectors travel as they are."""
+        if self.compression == "none":
+            return None
+        return ReplicaEnd(self.compression, known, relative=self.strategy.pushes_near_master)
+
+    def master_end(self, known: Tensor) -> MasterEnd | None:
+        """The master's end of it."""
+        if self.compression == "none":
+            return None
+        return MasterEnd(self.compression, known, relative=self.strategy.pushes_near_master)
 
     def build(self, device: torch.device | None = None) -> FlatModule:
         """The model with its seeded first parameters, which every replica and the master share."""

@@ -61,6 +61,8 @@ class ParleTrainer:
             earlier one goes on from its last checkpoint. `checkpoint_config.num_to_keep`
             (2 if not given) and `failure_config.max_failures` (replicas that may be lost and
             replaced; -1: no limit) as in Ray Train, `callbacks` too.
+        compression: how vectors travel: `"none"`, exactly; `"bf16"`, `"int8"`, `"int4"`, with what
+            a code loses fed back; `"auto"` measures the links and takes what pays.
         execution: device, precision, `torch.compile`, threads.
         seed: of parameters, data order and dropout.
         on_report: takes the report of each round; None shows progress.
@@ -88,6 +90,7 @@ class ParleTrainer:
         evaluate_every: int | None = None,
         scaling_config: ScalingConfig | None = None,
         run_config: RunConfig | None = None,
+        compression: str = "none",
         execution: Execution | None = None,
         seed: int = 0,
         on_report: Listener | None = None,
@@ -107,6 +110,7 @@ class ParleTrainer:
             num_rounds=num_rounds,
             num_epochs=num_epochs,
             seed=seed,
+            compression=compression,
             execution=execution or Execution(),
         )
         for name, value in (
@@ -193,6 +197,7 @@ class ParleTrainer:
             "num_rounds": task.num_rounds,
             "num_epochs": task.num_epochs,
             "seed": task.seed,
+            "compression": task.compression,
             "execution": repr(task.execution),
         }
 

@@ -12,7 +12,7 @@ PACKAGE = Path(parle_ray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"errors", "flat", "schedules", "equations"},
+    {"errors", "flat", "schedules", "equations", "compression"},
     {"fold"},
     {"strategies"},
     {"replica"},

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
@@ -16,6 +17,7 @@ from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
 from parle_ray.learner import Answer
 from parle_ray.master import Master
 from parle_ray.metrics import round_report
+from parle_ray.replica import Reply
 from parle_ray.task import Task
 
 NOTICE_S = 1.0
@@ -57,13 +59,15 @@ class Coordinator:
     def start(
         self,
         batches_per_pass: int | None,
+        codec: str,
         state: list[ray.ObjectRef],
         checkpoint_every: int | None,
         evaluate_every: int | None,
     ) -> dict[str, Any]:
-        """Build the master, or restore it; its round, and a reference to its parameters."""
+        """Build the master, or restore it; its round, and a reference to where replicas start."""
         torch.set_num_threads(self._task.execution.num_threads or 1)
-        self._task = self._task.fitted_to(batches_per_pass)
+        self._fit = (batches_per_pass, codec)
+        self._task = self._task.fitted_to(*self._fit)
         assert self._task.num_rounds is not None
         self._master = Master(self._task, ())
         if state:
@@ -71,7 +75,7 @@ class Coordinator:
         self._last = self._task.num_rounds
         self._checkpoints = Rhythm(checkpoint_every, self._last)
         self._evaluate_every = evaluate_every
-        return {"round": self._master.round, "num_rounds": self._last, "master": self._put_master()}
+        return {"round": self._master.round, "start": ray.put(pack(self._master.start))}
 
     @ray.method(concurrency_group="control")
     def join(self, rank: int, actor: Any) -> None:
@@ -84,16 +88,13 @@ class Coordinator:
         """The driver has fetched all that the cut of `round` refers to."""
         self._cuts.pop(round, None)
 
-    def run(
-        self, members: dict[int, Any], evaluator: Any, batches_per_pass: int | None
-    ) -> Iterator[dict[str, Any]]:
+    def run(self, members: dict[int, Any], evaluator: Any) -> Iterator[dict[str, Any]]:
         """Close round after round; one report each.
 
         Beside the metrics a report has `lost`, the ranks whose actors died in the round, and,
         at a checkpoint, `cut`: references of all that a resumed run needs. A report of `lost`
         alone says that nobody is left, and that the round waits for somebody to join.
         """
-        self._batches_per_pass = batches_per_pass
         self._members = {rank: Member(actor, {}) for rank, actor in members.items()}
         self._master.ranks = sorted(members)
         self._evaluations = Evaluations(
@@ -102,6 +103,7 @@ class Coordinator:
             every=self._evaluate_every,
             last=self._last,
         )
+        self._bytes_sent = 0
         self._deliver({rank: self._master.reply(rank) for rank in self._master.ranks})
         self._closed_at = time.perf_counter()
         while self._master.round < self._last:
@@ -116,7 +118,7 @@ class Coordinator:
     def _close(
         self, answers: dict[int, Answer], states: dict[int, ray.ObjectRef]
     ) -> dict[str, Any]:
-        sent = self._deliver(self._master.close())
+        self._deliver(self._master.close())
         now, before = time.perf_counter(), self._closed_at
         self._closed_at = now
         samples = sum(answer.num_samples for answer in answers.values())
@@ -125,7 +127,7 @@ class Coordinator:
             "round_s": now - before,
             "stall_s": _mean(self._times, "stall_s"),
             "exchange_s": _mean(self._times, "exchange_s"),
-            "bytes_sent": sent,
+            "bytes_sent": self._bytes_sent,
             "samples_per_s": samples / (now - before),
         }
         if states or self._master.round == self._last:
@@ -138,7 +140,8 @@ class Coordinator:
         self._somebody.clear()
         while self._joining:
             rank, actor = self._joining.popitem()
-            actor.start.remote(self._batches_per_pass, self._master.round, [self._put_master()], [])
+            start = ray.put(pack(self._master.start))
+            actor.start.remote(*self._fit, self._master.round, [start], [])
             self._members[rank] = Member(actor, {})
             self._deliver({rank: self._master.join(rank)})
 
@@ -159,6 +162,7 @@ class Coordinator:
         answers: dict[int, Answer] = {}
         states: dict[int, ray.ObjectRef] = {}
         lost: list[int] = []
+        self._bytes_sent = 0
         self._times: list[dict[str, Any]] = []
         waiting = {member.asked[round][0]: rank for rank, member in self._members.items()}
         while waiting:
@@ -175,26 +179,34 @@ class Coordinator:
                     del self._members[rank]
                     self._master.leave(rank)
                     continue
-                vector = None if push is None else view(push, self._master.vector.dtype)
+                self._bytes_sent += 0 if push is None else push.nbytes
+                pushed = self._read(push)
                 self._times.append({name: told.pop(name) for name in ("stall_s", "exchange_s")})
-                answers[rank] = Answer(push=vector, **told)
-                self._master.take(rank, round, vector)
+                answers[rank] = Answer(push=pushed, **told)
+                self._master.take(rank, round, pushed)
                 if len(refs) == 3:
                     states[rank] = refs[2]
         return answers, states, lost
 
-    def _deliver(self, replies: dict[int, Any]) -> int:
-        """Send each its reply, equal ones as one object; the bytes that crossed the store."""
+    def _read(self, push: np.ndarray | None) -> torch.Tensor | np.ndarray | None:
+        if push is None or self._task.compression != "none":
+            return push
+        return view(push, self._master.vector.dtype)
+
+    def _deliver(self, replies: dict[int, Reply]) -> None:
+        """Send each its reply, equal ones as one object."""
         refs: dict[int, ray.ObjectRef] = {}
-        size = self._master.vector.numel() * self._master.vector.element_size()
         for rank, reply in replies.items():
             if rank not in self._members:
                 continue
-            key = reply.vector.data_ptr()
+            array = pack(reply.vector if reply.code is None else reply.code)
+            self._bytes_sent += array.nbytes
+            key = array.ctypes.data
             if key not in refs:
-                refs[key] = ray.put(pack(reply.vector))
-            self._members[rank].actor.deliver.remote(self._master.round, [refs[key]], reply.restart)
-        return size * 2 * len(replies)
+                refs[key] = ray.put(array)
+            self._members[rank].actor.deliver.remote(
+                self._master.round, [refs[key]], reply.restart, reply.code is not None
+            )
 
     def _put_master(self) -> ray.ObjectRef:
         return ray.put(pack(self._master.vector))

@@ -4,11 +4,13 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
+import numpy as np
 import ray
 import torch
 
 from parle_ray.cluster.stopwatch import Stopwatch
-from parle_ray.cluster.wire import pack, pack_tree, unpack, unpack_tree, view
+from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
+from parle_ray.compression import measure
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
@@ -75,18 +77,26 @@ class ReplicaActor:
             "gpu": (ray.get_gpu_ids() or [None])[0],
         }
 
+    def load(self, num_bytes: int) -> np.ndarray:
+        """As many bytes, to time the way from here."""
+        return np.zeros(num_bytes, np.uint8)
+
+    def codec_speeds(self) -> dict[str, float]:
+        """Seconds a parameter that each codec takes here."""
+        return measure(self._learner.vector.numel())
+
     def start(
         self,
         batches_per_pass: int | None,
+        codec: str,
         round: int,
         master: list[ray.ObjectRef],
         state: list[ray.ObjectRef],
     ) -> None:
         """Get ready for `round`, from the master or, on resume, from this replica's saved state."""
         try:
-            dtype = self._learner.vector.dtype
-            vector = unpack(ray.get(master[0]), dtype)
-            self._learner.start(self._task.fitted_to(batches_per_pass), round, vector)
+            vector = view(ray.get(master[0]), self._learner.vector.dtype)
+            self._learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
             if state:
                 self._learner.load_state_dict(unpack_tree(ray.get(state[0])))
         except Exception as error:
@@ -116,11 +126,15 @@ class ReplicaActor:
         return (told, push, *state)
 
     @ray.method(concurrency_group="delivery")
-    def deliver(self, round: int, vector: list[ray.ObjectRef], restart: bool) -> None:
-        """The reply that opens `round`: read where it lies in the store, or copied to the GPU."""
-        mine = self._learner.vector
-        reply = view(ray.get(vector[0]), mine.dtype).to(mine.device)
-        self._inbox.put(round, Reply(reply, restart))
+    def deliver(self, round: int, reply: list[ray.ObjectRef], restart: bool, coded: bool) -> None:
+        """The reply that opens `round`, read where it lies in the store."""
+        array = ray.get(reply[0])
+        if coded:
+            self._inbox.put(round, Reply(torch.empty(0), restart, array))
+        else:
+            mine = self._learner.vector
+            vector = view(array, mine.dtype).to(mine.device)
+            self._inbox.put(round, Reply(vector, restart))
         self._watch.answered(round)
 
     def _explain(self, when: str, error: Exception) -> NoReturn:

@@ -14,6 +14,7 @@ from ray.train import ScalingConfig
 from parle_ray.cluster import placement
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
+from parle_ray.cluster.links import choose_codec
 from parle_ray.cluster.replica_actor import ReplicaActor
 from parle_ray.errors import ClusterError, Diverged, InputError, UserCodeError
 from parle_ray.task import Task
@@ -54,6 +55,7 @@ class Supervisor:
         say: Callable[[str], None],
     ) -> None:
         self._name, self._max_failures, self._say = name, max_failures, say
+        self._compression = task.compression
         n = task.num_replicas
         self._resources = placement.replica_resources(scaling)
         placement.check_room(self._resources, n)
@@ -127,10 +129,10 @@ class Supervisor:
         for rank in self._incarnations:
             self._replicas[rank] = self._replica(rank)
         infos = self._wait_for_setup()
-        batches_per_pass = infos[0]["batches_per_pass"]
+        fit = (infos[0]["batches_per_pass"], self._codec(infos))
         begun = ray.get(
             coordinator.start.remote(
-                batches_per_pass,
+                *fit,
                 [ray.put(resume.master)] if resume else [],
                 checkpoint_every,
                 evaluate_every,
@@ -141,17 +143,13 @@ class Supervisor:
         )
         ray.get(
             [
-                actor.start.remote(
-                    batches_per_pass, begun["round"], [begun["master"]], states.get(rank, [])
-                )
+                actor.start.remote(*fit, begun["round"], [begun["start"]], states.get(rank, []))
                 for rank, actor in self._replicas.items()
             ]
         )
         evaluator = self._evaluator(infos[0])
         del begun, states
-        stream = coordinator.run.options(num_returns="streaming").remote(
-            self._replicas, evaluator, batches_per_pass
-        )
+        stream = coordinator.run.options(num_returns="streaming").remote(self._replicas, evaluator)
         for ref in stream:
             report = ray.get(ref)
             for rank in report.pop("lost"):
@@ -159,6 +157,17 @@ class Supervisor:
             self._let_in(coordinator)
             if report:
                 yield report
+
+    def _codec(self, infos: dict[int, dict[str, Any]]) -> str:
+        if self._compression != "auto":
+            return self._compression
+        codec, why = choose_codec(
+            self._replicas,
+            nodes={rank: info["node"] for rank, info in infos.items()},
+            num_params=infos[0]["num_params"],
+        )
+        self._say(f"compression: {codec}, {why}")
+        return codec
 
     def _replica(self, rank: int) -> Any:
         return self._hire(

@@ -14,8 +14,10 @@ from torch import Tensor
 from parle_ray.execution import map_tensors
 
 
-def pack(vector: Tensor) -> np.ndarray:
-    """An array over the vector's own memory where that is on the CPU."""
+def pack(vector: Tensor | np.ndarray) -> np.ndarray:
+    """An array over the vector's own memory where that is on the CPU; a code as it is."""
+    if isinstance(vector, np.ndarray):
+        return vector
     vector = vector.detach().cpu()
     if vector.dtype == torch.bfloat16:
         vector = vector.view(torch.int16)
@@ -25,13 +27,15 @@ def pack(vector: Tensor) -> np.ndarray:
 def view(array: np.ndarray, dtype: torch.dtype) -> Tensor:
     """A tensor over an array that may lie in the object store: for reading only.
 
+    `dtype` is that of the vector if it is packed as int16; any other array has its own.
+
     torch does not know that the memory is read-only: writing in place would change the object
     for everybody who reads it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
-    return tensor.view(dtype) if dtype == torch.bfloat16 else tensor
+    return tensor.view(dtype) if array.dtype == np.int16 else tensor
 
 
 def unpack(array: np.ndarray, dtype: torch.dtype) -> Tensor:

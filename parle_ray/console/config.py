@@ -125,6 +125,8 @@ class Config:
         cpus_per_replica: CPUs that Ray reserves for a replica; null shares the cluster's.
         evaluate_every: rounds between evaluations of the master; null: as often as takes little.
         checkpoint_every: rounds between checkpoints; null: about once a minute and at the end.
+        compression: of what travels: none, which is exact, bf16, int8, int4, or auto, which
+            measures the links.
         execution: how a step is computed, which does not change the algorithm.
         name: of the run; the same name and storage_path again resume it. null makes a new one.
         storage_path: folder of all runs; on several nodes one that all of them share.
@@ -145,6 +147,7 @@ class Config:
     cpus_per_replica: float | None = None
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
+    compression: Literal["none", "bf16", "int8", "int4", "auto"] = "none"
     execution: Execution = field(default_factory=Execution)
     name: str | None = None
     storage_path: str = "~/parle_results"

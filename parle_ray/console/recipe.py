@@ -151,6 +151,7 @@ def make_recipe(config: Config) -> Recipe:
         num_rounds=config.num_rounds,
         num_epochs=config.num_epochs,
         seed=config.seed,
+        compression=config.compression,
         execution=config.execution,
     )
     flat = task.build(torch.device("cpu"))

@@ -67,6 +67,11 @@ class Strategy(ABC):
         """True: the reply to round k-1 is needed only at the end of round k."""
         return False
 
+    @property
+    def pushes_near_master(self) -> bool:
+        """False: what is pushed is a difference or a gradient, and near zero (for codecs)."""
+        return True
+
     def bind(self, plan: Plan) -> Self:
         """The same strategy with its schedules fitted to the planned run."""
         schedules = {

@@ -49,6 +49,10 @@ class ElasticSGD(Strategy):
     def overlaps(self) -> bool:
         return True
 
+    @property
+    def pushes_near_master(self) -> bool:
+        return self.moving_rate is None
+
     def init_replica(self, master: Tensor) -> State:
         # `rate` keeps lr/rho of the round for `pull`, which does not see the optimiser.
         return {"x": master.clone(), "e": torch.zeros_like(master), "rate": torch.zeros(())}

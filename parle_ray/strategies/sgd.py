@@ -27,6 +27,10 @@ class SGD(Strategy):
     source: ClassVar[str] = "Yadan et al., arXiv 1312.5853"
     steps_master: ClassVar[bool] = True
 
+    @property
+    def pushes_near_master(self) -> bool:
+        return False
+
     def init_replica(self, master: Tensor) -> State:
         return {"gradient": torch.zeros_like(master)}
 
