@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from parle_ray import simulate
+from parle_ray.compression import CODECS
 from parle_ray.console.config import Config
 from parle_ray.console.recipe import make_recipe
 from parle_ray.metrics import UNITS
@@ -64,6 +65,22 @@ def test_a_ten_times_slower_replica_changes_no_bit(trainer: Any, name: str) -> N
 
     result = trainer(STRATEGIES[name], 3, batches_fn=slow_for_one).fit()
     outcome = simulate(strategy=STRATEGIES[name], num_replicas=3, **arguments)
+    assert torch.equal(master_of(result), outcome.master)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("parle", "int8"), ("sgd", "int4")])
+def test_compressed_too_and_the_bytes_are_counted(trainer: Any, name: str, codec: str) -> None:
+    result = trainer(STRATEGIES[name], 2, compression=codec).fit()
+    settings = task.arguments() | {"compression": codec}
+    outcome = simulate(strategy=STRATEGIES[name], num_replicas=2, **settings)
+    assert torch.equal(master_of(result), outcome.master)
+    size = CODECS[codec]().encoded_bytes(outcome.master.numel())
+    assert list(result.metrics_dataframe["bytes_sent"])[1:] == [4 * size] * (task.NUM_ROUNDS - 1)
+
+
+def test_compression_auto_sends_as_it_is_on_one_node(trainer: Any) -> None:
+    result = trainer(STRATEGIES["parle"], 2, compression="auto").fit()
+    outcome = simulate(strategy=STRATEGIES["parle"], num_replicas=2, **task.arguments())
     assert torch.equal(master_of(result), outcome.master)
 
 
