@@ -205,7 +205,7 @@ class Coordinator:
             if key not in refs:
                 refs[key] = ray.put(array)
             self._members[rank].actor.deliver.remote(
-                self._master.round, [refs[key]], reply.restart, reply.code is not None
+                self._master.round, refs[key], reply.restart, reply.code is not None
             )
 
     def _put_master(self) -> ray.ObjectRef:

@@ -126,9 +126,8 @@ class ReplicaActor:
         return (told, push, *state)
 
     @ray.method(concurrency_group="delivery")
-    def deliver(self, round: int, reply: list[ray.ObjectRef], restart: bool, coded: bool) -> None:
+    def deliver(self, round: int, array: np.ndarray, restart: bool, coded: bool) -> None:
         """The reply that opens `round`, read where it lies in the store."""
-        array = ray.get(reply[0])
         if coded:
             self._inbox.put(round, Reply(torch.empty(0), restart, array))
         else:
