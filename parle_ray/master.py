@@ -46,6 +46,7 @@ class Master:
             int, Tensor | np.ndarray
         ] = {}  # not folded yet: a lower rank is waited for
         self._answered: set[int] = set()
+        self._prefix = 0  # so many of the first ranks have answered, at least
         self._refused: set[int] = set()
         self._restart: set[int] = set()  # refused in the round closed last
 
@@ -74,6 +75,7 @@ class Master:
     def leave(self, rank: int) -> None:
         """Go on without a replica that was lost; nothing is waited for from it."""
         self.ranks.remove(rank)
+        self._prefix = 0
         self.faults += 1
         self._fold_ready()
 
@@ -85,7 +87,8 @@ class Master:
         `push` is read. It is a code with compression; None says that the replica had to restart.
         """
         assert round == self.round, (round, self.round)
-        assert rank in self.waiting, (rank, self.waiting)
+        assert rank in self.ranks, (rank, self.ranks)
+        assert rank not in self._answered, (rank, self.waiting)
         _ = self.distance  # the fold is about to take its memory
         if push is None:
             self._answered.add(rank)
@@ -105,7 +108,7 @@ class Master:
         return rank not in self._refused
 
     def _fold_ready(self) -> None:
-        lowest = min(self.waiting, default=math.inf)
+        lowest = self._lowest_waiting()
         for rank in sorted(rank for rank in self._pushed if rank < lowest):
             push = self._pushed.pop(rank)
             if isinstance(push, np.ndarray):
@@ -114,6 +117,12 @@ class Master:
             if not self._fold.add(push):
                 self.faults += 1
                 self._refused.add(rank)
+
+    def _lowest_waiting(self) -> float:
+        """The first of `waiting`, without a look at all ranks for every answer."""
+        while self._prefix < len(self.ranks) and self.ranks[self._prefix] in self._answered:
+            self._prefix += 1
+        return self.ranks[self._prefix] if self._prefix < len(self.ranks) else math.inf
 
     def close(self) -> dict[int, Reply]:
         """Merge what was pushed into the master and open the next round; the replies by rank.
@@ -140,6 +149,7 @@ class Master:
         replies = self._replies()
         self._fold.clear()
         self._answered.clear()
+        self._prefix = 0
         return replies
 
     def reply(self, rank: int) -> Reply:
