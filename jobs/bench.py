@@ -6,13 +6,13 @@ The numbers are worth what the machine's quiet is worth: run nothing else beside
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
-from jobs.benchmarks import harness
+from jobs.benchmarks import harness, output
 from parle_ray.cli import exit_status
 from parle_ray.errors import InputError, nearest
 
@@ -78,19 +78,24 @@ def _run(argv: Sequence[str]) -> int:
     arguments = read(argv)
     console = Console()
     name: str = arguments.name
-    module = importlib.import_module(f"jobs.benchmarks.{name}")
-    benchmark: harness.Benchmark = module.benchmark(quick=arguments.quick)
+    benchmark = _load(name)(quick=arguments.quick)
+    on = output.machine()
     with benchmark.surroundings():
         samples = harness.measure(benchmark, lambda text: console.print(text, style="dim"))
-    summary = harness.summarise(benchmark, samples)
-    harness.write(benchmark, name, samples, summary, arguments.out)
-    console.print(harness.table(benchmark, summary))
+    output.write(benchmark, name, samples, on, arguments.out)
+    console.print(output.table(benchmark, harness.summarise(benchmark, samples)))
     for line in (
-        ", ".join(f"{key} {value}" for key, value in harness.machine().items()),
+        ", ".join(f"{key} {value}" for key, value in on.items()),
         f"{arguments.out}/{name}.json, .parquet, .html",
     ):
         console.print(line, highlight=False, soft_wrap=True)
     return 1 if samples["note"].str.startswith("failed").any() else 0
+
+
+def _load(name: str) -> Callable[..., harness.Benchmark]:
+    make: Callable[..., harness.Benchmark]
+    make = importlib.import_module(f"jobs.benchmarks.{name}").benchmark
+    return make
 
 
 if __name__ == "__main__":
