@@ -1,25 +1,21 @@
 """Runs of `ParleTrainer` on a Ray cluster, with clocks in the replicas and in the coordinator."""
 
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import ray
 from ray.train import RunConfig, ScalingConfig
-from torch import Tensor
 
 from jobs.benchmarks.problems import Problem, sgd
+from jobs.benchmarks.stamps import StampedBatches, StampedParle, rate, read
 from parle_ray import ParleTrainer
 from parle_ray.execution import Execution
-from parle_ray.strategies import Parle
-from parle_ray.strategies.base import State
 
 UNSEEN = 3
 """Rounds that a run is planned longer than it is watched: the checkpoint at its end falls there."""
@@ -46,23 +42,30 @@ class Trace:
         reports: of the rounds, in their order.
         replicas: rank -> a stamp for every round it began.
         coordinator: a stamp for every round it closed.
+        pushes: of each replica, a stamp for every push.
     """
 
     reports: list[dict[str, Any]]
     replicas: dict[int, pd.DataFrame]
     coordinator: pd.DataFrame
+    pushes: list[pd.DataFrame]
 
     def replica_cpu_s(self, skip: int) -> float:
         """CPU time of a replica's process for each round, mean; the first `skip` left out."""
-        return sum(_rate(s, "cpu_s", skip) for s in self.replicas.values()) / len(self.replicas)
+        return sum(rate(s, "cpu_s", skip) for s in self.replicas.values()) / len(self.replicas)
 
     def replica_wall_s(self, skip: int) -> float:
         """The same by the clock on the wall."""
-        return sum(_rate(s, "wall_s", skip) for s in self.replicas.values()) / len(self.replicas)
+        return sum(rate(s, "wall_s", skip) for s in self.replicas.values()) / len(self.replicas)
 
     def coordinator_cpu_s(self, skip: int) -> float:
         """CPU time of the coordinator's process for each round."""
-        return _rate(self.coordinator, "cpu_s", skip)
+        return rate(self.coordinator, "cpu_s", skip)
+
+    def lead_s(self) -> list[float]:
+        """Round -> how long before the last push the others came, mean over the replicas."""
+        pushed = pd.concat([stamps["wall_s"] for stamps in self.pushes], axis=1)
+        return list(pushed.rsub(pushed.max(axis=1), axis=0).mean(axis=1))
 
     def median(self, name: str, skip: int) -> float:
         """Of a metric of the reports."""
@@ -121,73 +124,9 @@ def train(
             reports,
             {rank: read(stamps / f"replica_{rank}", num_rounds) for rank in range(num_replicas)},
             read(stamps / "coordinator", num_rounds),
+            [read(path, num_rounds) for path in sorted(stamps.glob("push_*"))],
         )
 
 
 class _Seen(Exception):
     """All rounds that were to be watched are closed."""
-
-
-@dataclass(frozen=True)
-class StampedBatches:
-    """`batches_fn`: a problem's batches, for ever, with a stamp at the start of every round.
-
-    Attributes:
-        problem: whose batches.
-        every: batches of a round.
-        folder: for `replica_<rank>`.
-    """
-
-    problem: Problem
-    every: int
-    folder: Path
-
-    def __call__(self, rank: int, num_replicas: int) -> "_Stamped":
-        return _Stamped(self.problem.batches(rank), self.every, self.folder / f"replica_{rank}")
-
-
-class _Stamped:
-    def __init__(self, batches: list[Any], every: int, path: Path) -> None:
-        self._batches, self._every, self._path = batches, every, path
-
-    def __iter__(self) -> Iterator[Any]:
-        endless = cycle(self._batches)
-        while True:
-            stamp(self._path)
-            yield from islice(endless, self._every)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StampedParle(Parle):
-    """Parle whose coordinator leaves a stamp in `folder` at every merge."""
-
-    folder: str
-
-    def merge(self, master: Tensor, state: State, pushed: Mapping[int, Tensor], round: int) -> None:
-        super().merge(master, state, pushed, round)
-        stamp(Path(self.folder) / "coordinator")
-
-
-def stamp(path: Path) -> None:
-    """Add a line with this process and its clocks."""
-    line = f"{os.getpid()} {time.time()} {time.perf_counter()} {time.process_time()}\n"
-    with path.open("a") as file:
-        file.write(line)
-
-
-def read(path: Path, num: int) -> pd.DataFrame:
-    """The first `num` stamps of the process that wrote first.
-
-    The evaluator asks for batches of its own, and a killed process may leave half a line: both
-    come after them.
-    """
-    names = ["pid", "at", "wall_s", "cpu_s"]
-    rows = [line.split() for line in path.read_text().splitlines()]
-    mine = [row for row in rows if row[:1] == rows[0][:1]][:num]
-    return pd.DataFrame(mine, columns=names).astype(dict.fromkeys(names, float))
-
-
-def _rate(stamps: pd.DataFrame, clock: str, skip: int) -> float:
-    """Seconds of a clock from one stamp to the next, mean after the first `skip`."""
-    values = stamps[clock].iloc[skip:]
-    return float((values.iloc[-1] - values.iloc[0]) / (len(values) - 1))

@@ -13,8 +13,9 @@ from ray.train.torch import TorchTrainer, prepare_model
 from torch import nn
 
 from jobs.benchmarks.harness import Benchmark, Case
-from jobs.benchmarks.ours import StampedBatches, cluster, read, stamp
+from jobs.benchmarks.ours import cluster
 from jobs.benchmarks.problems import Vector, sgd
+from jobs.benchmarks.stamps import StampedBatches, read, stamp
 from parle_ray import ParleTrainer
 from parle_ray.execution import Execution
 from parle_ray.strategies import Parle
