@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from rich.console import Console
 
 from dashboards.benchmarks import comparison
 from dashboards.figures import COLOURS
 from jobs import bench
-from jobs.benchmarks import harness, output, problems, stamps, update
+from jobs.benchmarks import harness, output
 from jobs.benchmarks.harness import Benchmark, Case, Unavailable
-from parle_ray import simulate
-from parle_ray.strategies import Parle
 
 FOLDER = Path(bench.__file__).parent / "benchmarks"
 
@@ -141,7 +138,7 @@ def test_the_picture_has_a_colour_a_group_and_bars_from_low_to_high() -> None:
 MISTAKES = {
     "": ["which benchmark", "step"],
     "stepp": ["'stepp'", "'step'"],
-    "nothing_like_it": ["'nothing_like_it'", "update", "scaling"],
+    "nothing_like_it": ["'nothing_like_it'", "update", "network"],
     "step --quik": ["--quik", "'--quick'"],
     "step --out": ["--out", "argument"],
     "step more": ["more"],
@@ -178,67 +175,3 @@ def test_every_benchmark_is_there_and_knows_its_bases(name: str, quick: bool) ->
 def test_a_file_of_a_benchmark_is_short_enough_to_be_read() -> None:
     for path in [*FOLDER.glob("*.py"), FOLDER.parent / "bench.py"]:
         assert len(path.read_text().splitlines()) <= 200, path.name
-
-
-@pytest.mark.parametrize("num_params", [270_000, 11_000_000, 36_500_000])
-def test_a_vector_is_cut_as_in_a_resnet(num_params: int) -> None:
-    sizes = update.shapes(num_params)
-    assert (len(sizes), sum(sizes)) == (update.NUM_TENSORS, num_params)
-    assert min(sizes) > 0
-
-
-def test_the_problems_have_the_sizes_they_claim() -> None:
-    def size(problem: problems.Problem) -> int:
-        with torch.device("meta"):
-            return sum(p.numel() for p in problem.model().parameters())
-
-    assert size(problems.LENET) == 132_220
-    assert size(problems.PERCEPTRON) == 670_195
-    assert size(problems.WIDE) == pytest.approx(36.5e6, rel=0.001)
-    assert size(problems.Vector(num_params=11_000_000)) == 11_000_000
-
-
-@pytest.mark.parametrize("problem", [problems.LENET, problems.Vector(num_params=50)])
-def test_replicas_draw_different_images_of_the_same_problem(problem: problems.Problem) -> None:
-    module = problem.model()
-    (mine, theirs) = (problem.batches(rank)[0] for rank in (0, 1))
-    loss = problem.loss(module, mine)
-    assert loss.dim() == 0
-    assert loss.isfinite()
-    if isinstance(problem, problems.Images):
-        assert not torch.equal(mine[0], theirs[0])
-
-
-def test_stamps_are_those_of_the_process_that_wrote_first(tmp_path: Path) -> None:
-    path = tmp_path / "replica_0"
-    path.write_text("7 1.0 1.0 0.5\n7 2.0 2.0 0.7\n8 2.5 2.5 9.0\n7 4.0 4.0 1.1\n7 5")
-    seen = stamps.read(path, 3)
-    assert list(seen["cpu_s"]) == [0.5, 0.7, 1.1]
-    assert stamps.rate(seen, "wall_s", 1) == 2.0
-
-
-def test_batches_leave_a_stamp_before_each_round(tmp_path: Path) -> None:
-    batches = stamps.StampedBatches(problems.Vector(num_params=4), 3, tmp_path)(1, 2)
-    drawn = iter(batches)
-    for _ in range(7):
-        next(drawn)
-    assert len(stamps.read(tmp_path / "replica_1", 9)) == 3
-
-
-def test_a_watched_run_has_the_bits_of_one_that_is_not(tmp_path: Path) -> None:
-    problem = problems.Vector(num_params=4)
-
-    def run_with(strategy: Parle) -> torch.Tensor:
-        return simulate(
-            problem.model,
-            problem.loss,
-            lambda rank, n: problem.batches(rank),
-            strategy=strategy,
-            inner_optimizer_fn=problems.sgd,
-            num_replicas=2,
-            num_rounds=3,
-        ).master
-
-    watched = run_with(stamps.StampedParle(sync_every=2, folder=str(tmp_path)))
-    assert torch.equal(watched, run_with(Parle(sync_every=2)))
-    assert len(stamps.read(tmp_path / "coordinator", 9)) == 3

@@ -91,17 +91,22 @@ class Vector:
         return loss
 
 
+def perceptron(shape: tuple[int, int, int], hidden: int) -> Callable[[], nn.Module]:
+    """An MLP with one hidden layer."""
+    return partial(MLP, 10, shape, hidden=hidden)
+
+
 MNIST = (1, 28, 28)
 
 LENET = Images(network=partial(LeNet, 10, MNIST), shape=MNIST, batch_size=128)
 """132,220 parameters."""
 
-PERCEPTRON = Images(network=partial(MLP, 10, MNIST, hidden=843), shape=MNIST, batch_size=64)
+PERCEPTRON = Images(network=perceptron(MNIST, 843), shape=MNIST, batch_size=64)
 """670,195 parameters."""
 
 CIFAR = (3, 32, 32)
 
-WIDE = Images(network=partial(MLP, 10, CIFAR, hidden=11_840), shape=CIFAR, batch_size=16)
+WIDE = Images(network=perceptron(CIFAR, 11_840), shape=CIFAR, batch_size=16)
 """36.5 M parameters; a step computes some tenths of a second on one core."""
 
 
