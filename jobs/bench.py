@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m jobs.bench NAME [--quick] [--out DIR]`.
+"""Run a benchmark: `python -m jobs.bench NAME [--quick] [--repeats N] [--out DIR]`.
 
 The numbers are worth what the machine's quiet is worth: run nothing else beside it.
 """
@@ -7,6 +7,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +32,7 @@ BENCHMARKS = {
 }
 """Name, which is its file in `jobs/benchmarks`, imported when asked for -> what it compares."""
 
-OPTIONS = ["--quick", "--out", "--help"]
+OPTIONS = ["--quick", "--repeats", "--out", "--help"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,6 +61,7 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("name", nargs="?", help="which benchmark")
     parser.add_argument("--quick", action="store_true", help="seconds: small sizes, one repeat")
+    parser.add_argument("--repeats", type=_positive, help="how often each contestant runs")
     parser.add_argument("--out", type=Path, default=Path("bench_results"), help="folder of results")
     arguments, rest = parser.parse_known_args(argv)
     if rest:
@@ -74,11 +76,18 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--repeats must be a whole number >= 1, got {text!r}")
+    return int(text)
+
+
 def _run(argv: Sequence[str]) -> int:
     arguments = read(argv)
     console = Console()
     name: str = arguments.name
     benchmark = _load(name)(quick=arguments.quick)
+    benchmark = replace(benchmark, repeats=arguments.repeats or benchmark.repeats)
     on = output.machine()
     with benchmark.surroundings():
         samples = harness.measure(benchmark, lambda text: console.print(text, style="dim"))
