@@ -43,6 +43,9 @@ class Hosts:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray asks again for what has not come in 10 s, and gets all of it again: at 10 Mbit/s
+            # that is twice the time of an exchange.
+            "RAY_object_manager_pull_timeout_ms": "600000",
             "OMP_NUM_THREADS": "1",
             "GLOO_SOCKET_IFNAME": DEVICE,
         }
