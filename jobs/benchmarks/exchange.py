@@ -1,7 +1,7 @@
 """One exchange, from a finished push to the answer, beside memcpy and gloo's all-reduce."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
 
@@ -12,6 +12,7 @@ from jobs.benchmarks.harness import Benchmark, Case
 from jobs.benchmarks.ours import cluster, train
 from jobs.benchmarks.problems import Vector
 from jobs.benchmarks.processes import together
+from jobs.benchmarks.stamps import Stamped, StampedLocalSGD, StampedParle
 from parle_ray.execution import Execution
 
 SKIP = 2
@@ -37,7 +38,9 @@ def benchmark(quick: bool) -> Benchmark:
                 name=f"{name} parameters",
                 contestants={
                     "Parle (ours), hidden": partial(_ours, size, _steps(size), times),
-                    "Parle (ours), L=1": partial(_ours, size, 1, times),
+                    "local SGD (ours), waited for": partial(
+                        _ours, size, 1, times, kind=StampedLocalSGD
+                    ),
                     "gloo all-reduce": partial(_all_reduce, size, times),
                     "memcpy": partial(_memcpy, size, times),
                 },
@@ -55,8 +58,15 @@ def _steps(num_params: int) -> int:
     return int(min(200, max(4, LONG // num_params)))
 
 
-def _ours(num_params: int, sync_every: int, rounds: int) -> Mapping[str, float]:
-    trace = train(Vector(num_params=num_params), num_rounds=SKIP + rounds, sync_every=sync_every)
+def _ours(
+    num_params: int, sync_every: int, rounds: int, kind: Callable[..., Stamped] = StampedParle
+) -> Mapping[str, float]:
+    trace = train(
+        Vector(num_params=num_params),
+        num_rounds=SKIP + rounds,
+        sync_every=sync_every,
+        kind=kind,
+    )
     # The answer to a push comes while the next round is walked, and is in that one's report.
     leads = dict(enumerate(trace.lead_s(), start=1))
     last = [trace.reports[k]["exchange_s"] - leads[k] for k in range(SKIP, SKIP + rounds)]

@@ -13,7 +13,7 @@ import ray
 from ray.train import RunConfig, ScalingConfig
 
 from jobs.benchmarks.problems import Problem, sgd
-from jobs.benchmarks.stamps import StampedBatches, StampedParle, rate, read
+from jobs.benchmarks.stamps import Stamped, StampedBatches, StampedParle, rate, read
 from parle_ray import ParleTrainer
 from parle_ray.execution import Execution
 
@@ -78,16 +78,18 @@ def train(
     num_replicas: int = 2,
     num_rounds: int,
     sync_every: int = 25,
+    kind: Callable[..., Stamped] = StampedParle,
     cpus: float | None = None,
     on_coordinator: Callable[[int], None] | None = None,
 ) -> Trace:
-    """Train with Parle for `num_rounds` and stop there, in replicas of one thread each.
+    """Train for `num_rounds` and stop there, in replicas of one thread each.
 
     Args:
         problem: what to train.
         num_replicas: n.
         num_rounds: how many reports to wait for.
         sync_every: L.
+        kind: of strategy.
         cpus: what each replica reserves; None leaves it to the trainer.
         on_coordinator: is told the coordinator's process id when it has closed a round.
     """
@@ -106,7 +108,7 @@ def train(
             model_fn=problem.model,
             loss_fn=problem.loss,
             batches_fn=StampedBatches(problem, sync_every, stamps),
-            strategy=StampedParle(sync_every=sync_every, folder=folder),
+            strategy=kind(sync_every=sync_every, folder=folder),
             inner_optimizer_fn=sgd,
             num_rounds=num_rounds + UNSEEN,
             checkpoint_every=num_rounds + UNSEEN,

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from jobs.benchmarks.problems import Problem
 from parle_ray.fold import Pushed
-from parle_ray.strategies import Parle
+from parle_ray.strategies import LocalSGD, Parle, Strategy
 from parle_ray.strategies.base import State
 
 
@@ -52,18 +52,28 @@ class _Stamped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StampedParle(Parle):
-    """Parle that leaves a stamp in `folder` at every push and at every merge."""
+class Stamped(Strategy):
+    """Before a strategy's class it leaves a stamp in `folder` at every push and at every merge."""
 
     folder: str
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         stamp(Path(self.folder) / f"push_{os.getpid()}")
-        return super().push(y, state, inner, round)
+        return super().push(y, state, inner, round)  # type: ignore[safe-super]
 
     def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
-        super().merge(master, state, pushed, round)
+        super().merge(master, state, pushed, round)  # type: ignore[safe-super]
         stamp(Path(self.folder) / "coordinator")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StampedParle(Stamped, Parle):
+    """Parle, which goes on while its push is on its way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StampedLocalSGD(Stamped, LocalSGD):
+    """Local SGD, which waits for the answer to its push."""
 
 
 def stamp(path: Path) -> None:
