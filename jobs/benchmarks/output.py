@@ -74,7 +74,7 @@ def write(
     everything = {
         "name": name,
         "title": benchmark.title,
-        "command": sys.argv,
+        "command": f"python -m jobs.bench {' '.join(sys.argv[1:])}",
         "machine": on,
         "quantities": dict(benchmark.quantities),
         "against": benchmark.against,
