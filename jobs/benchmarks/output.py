@@ -88,10 +88,11 @@ def write(
 
 
 def picture(benchmark: Benchmark, summary: pd.DataFrame) -> go.Figure:
-    """The first quantity: against the bases where there are any, else as it is."""
+    """The first quantity: against each case's first base where there is one, else as it is."""
     first = next(iter(benchmark.quantities))
     rows = summary[summary["quantity"] == first]
-    compared = rows[rows["base"] != ""]
+    bases = {case.name: case.bases[0] for case in benchmark.cases if case.bases}
+    compared = rows[(rows["base"] != "") & (rows["base"] == rows["case"].map(bases))]
     axis, prefix = benchmark.quantities[first], ""
     if len(compared):
         rows, axis, prefix = compared, f"{axis}: {benchmark.against}", "relative_"
