@@ -13,7 +13,7 @@ def test_an_exchange_is_measured_beside_gloo_and_memcpy(cluster: None, tmp_path:
     samples: list[dict[str, Any]] = told["samples"]
     assert {sample["contestant"] for sample in samples} == {
         "Parle (ours), hidden",
-        "Parle (ours), L=1",
+        "local SGD (ours), waited for",
         "gloo all-reduce",
         "memcpy",
     }
