@@ -25,7 +25,7 @@ def read(folders: list[Path]) -> dict[str, pd.DataFrame]:
 
 def error(runs: Runs) -> go.Figure:
     """Test error of the master against the mini-batches that each replica walked."""
-    figure = _figure("Error of the master", "error, %")
+    figure = empty("Error of the master", "error, %")
     for i, (name, reports) in enumerate(runs.items()):
         told = reports[reports["evaluated_round"].notna()]
         per_round = reports["step"].iloc[0] / reports["round"].iloc[0]
@@ -35,7 +35,7 @@ def error(runs: Runs) -> go.Figure:
 
 def loss(runs: Runs) -> go.Figure:
     """Training loss, mean of the replicas; the thin lines are single replicas."""
-    figure = _figure("Training loss", "loss")
+    figure = empty("Training loss", "loss")
     for i, (name, reports) in enumerate(runs.items()):
         for column in reports.filter(regex=r"^replica/\d+/loss$"):
             _line(figure, column, reports["step"], reports[column], i, thin=True)
@@ -45,7 +45,7 @@ def loss(runs: Runs) -> go.Figure:
 
 def distance(runs: Runs) -> go.Figure:
     """How far the replicas stand from the master."""
-    figure = _figure("Distance of the replicas to the master", "||x^a - x|| / ||x||")
+    figure = empty("Distance of the replicas to the master", "||x^a - x|| / ||x||")
     for i, (name, reports) in enumerate(runs.items()):
         _line(figure, name, reports["step"], reports["distance"], i)
     return figure
@@ -53,7 +53,7 @@ def distance(runs: Runs) -> go.Figure:
 
 def coupling(runs: Runs) -> go.Figure:
     """gamma and rho of the first run, which all usually share."""
-    figure = _figure("Scope gamma and inverse coupling rho", "value (log)")
+    figure = empty("Scope gamma and inverse coupling rho", "value (log)")
     reports = next(iter(runs.values()))
     for i, name in enumerate(name for name in ("gamma", "rho") if name in reports):
         _line(figure, name, reports["step"], reports[name], i)
@@ -62,7 +62,7 @@ def coupling(runs: Runs) -> go.Figure:
 
 def times(runs: Runs) -> go.Figure:
     """What a round takes, and what of it a replica waits for the exchange."""
-    figure = _figure("Time of a round, and the part spent waiting", "seconds (log)")
+    figure = empty("Time of a round, and the part spent waiting", "seconds (log)")
     for i, (name, reports) in enumerate(runs.items()):
         _line(figure, f"{name}: round", reports["step"], reports["round_s"], i)
         _line(figure, f"{name}: waiting", reports["step"], reports["stall_s"], i, thin=True)
@@ -72,13 +72,14 @@ def times(runs: Runs) -> go.Figure:
 ALL = (error, loss, distance, coupling, times)
 
 
-def _figure(title: str, y: str) -> go.Figure:
+def empty(title: str, y: str, x: str = UNITS["step"]) -> go.Figure:
+    """A figure in our style, with nothing in it yet."""
     return go.Figure(
         layout={
             "title": title,
             "template": "plotly_white",
             "height": 420,
-            "xaxis": {"title": UNITS["step"]},
+            "xaxis": {"title": x},
             "yaxis": {"title": y},
             "legend": {"orientation": "h", "y": -0.25},
             "margin": {"t": 50, "r": 20},

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "train on a Ray cluster, or one started for it",
     ),
     "simulate": ("parle_ray.console.commands", "the same run in one process, without Ray"),
+    "plan": ("parle_ray.console.plan", "predict rounds and stalls on a cluster of any size"),
     "strategies": ("parle_ray.console.commands", "list the algorithms"),
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }
@@ -51,10 +52,15 @@ class _Terminated(BaseException):
 def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run a command; the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _run(argv, prog), debug="--debug" in argv)
+
+
+def exit_status(run: Callable[[], int], *, debug: bool = False) -> int:
+    """The status that `run` ends with, however it ends, and one message where it fails."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(argv, prog)
+        return run()
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except _Terminated:
@@ -63,7 +69,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         # Ray replaces the handler of SIGTERM by one that exits with the signal's number.
         return _say("terminated", 143) if end.code == signal.SIGTERM else _status_of(end)
     except Exception as error:
-        return _explain(error, "--debug" in argv)
+        return _explain(error, debug)
 
 
 def no_arguments(argv: Sequence[str], prog: str, help: str | None) -> None:

@@ -102,7 +102,7 @@ class Master(Roll):
         return rank not in self._refused
 
     def _fold_ready(self) -> None:
-        lowest = min(self.waiting, default=math.inf)
+        lowest = self.lowest_waiting()
         for rank in sorted(rank for rank in self._pushed if rank < lowest):
             push = self._pushed.pop(rank)
             if isinstance(push, np.ndarray):

@@ -1,5 +1,6 @@
 """Who takes part in a run, who has answered in the open round, and who has to start again."""
 
+import math
 from collections.abc import Iterable
 
 from parle_ray.errors import Diverged
@@ -22,6 +23,7 @@ class Roll:
         self.round = 0
         self.faults = 0
         self._answered: set[int] = set()
+        self._prefix = 0  # so many of the first ranks have answered, at least
         self._refused: set[int] = set()
         self.restart: set[int] = set()
 
@@ -29,6 +31,12 @@ class Roll:
     def waiting(self) -> list[int]:
         """The ranks whose answer of the open round is still out."""
         return [rank for rank in self.ranks if rank not in self._answered]
+
+    def lowest_waiting(self) -> float:
+        """The first of `waiting`, without a look at all ranks for every answer."""
+        while self._prefix < len(self.ranks) and self.ranks[self._prefix] in self._answered:
+            self._prefix += 1
+        return self.ranks[self._prefix] if self._prefix < len(self.ranks) else math.inf
 
     def admit(self, rank: int) -> None:
         """A replica starts from the master, before anybody answered."""
@@ -38,12 +46,14 @@ class Roll:
     def strike(self, rank: int) -> None:
         """A replica was lost; nothing is waited for from it."""
         self.ranks.remove(rank)
+        self._prefix = 0
         self.faults += 1
 
     def tick(self, rank: int, round: int) -> None:
         """An answer of the open round is in."""
         assert round == self.round, (round, self.round)
-        assert rank in self.waiting, (rank, self.waiting)
+        assert rank in self.ranks, (rank, self.ranks)
+        assert rank not in self._answered, (rank, self.waiting)
         self._answered.add(rank)
 
     def refuse(self, rank: int) -> None:
@@ -69,6 +79,7 @@ class Roll:
         self.round += 1
         self.restart, self._refused = self._refused, set()
         self._answered.clear()
+        self._prefix = 0
 
     def roll_dict(self) -> dict[str, object]:
         """What the next round depends on, at a moment when no answer is in."""

@@ -47,7 +47,7 @@ def read(parser: ArgumentParser, argv: Sequence[str]) -> tuple[Config, bool]:
         InputError: one line that names the argument and the way out.
     """
     try:
-        given = parser.parse_args(_by_class_name(argv), defaults=False)
+        given = parser.parse_args(by_class_name(argv), defaults=False)
         values = vars(parser.instantiate(given))
     except InputError:
         raise
@@ -76,7 +76,7 @@ def _inner_optimizer(given: Any) -> InnerOptimizer:
     return InnerOptimizer(given.class_path, arguments)
 
 
-def _by_class_name(argv: Sequence[str]) -> list[str]:
+def by_class_name(argv: Sequence[str]) -> list[str]:
     """`--strategy elastic_sgd` is `--strategy ElasticSGD`."""
     argv = list(argv)
     for i, word in enumerate(argv):

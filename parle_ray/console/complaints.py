@@ -23,8 +23,10 @@ _ALLOWED = {
 }
 
 
-def shorten(message: str) -> str:
+def shorten(message: str, config: type = Config) -> str:
     """One line `field: what is wrong, value given; what to do` for a message of jsonargparse.
+
+    `config` is the dataclass that was read.
 
     >>> shorten('Parser key "data.batch_size":\\n  Expected a <class \\'int\\'>. Got value: x')
     "data.batch_size: must be a whole number, got 'x'"
@@ -33,13 +35,13 @@ def shorten(message: str) -> str:
     for pattern, say in _KINDS:
         found = re.search(pattern, message, re.DOTALL)
         if found:
-            return str(say(path, found[1], message))
+            return str(say(path, found[1], message, option_names(config)))
     return " ".join(message.split())
 
 
-def option_names() -> list[str]:
+def option_names(config: type = Config) -> list[str]:
     """All arguments as they are written on a command line, without the dashes."""
-    return ["config", "print_config", "debug", "help", *_dotted(Config, "")]
+    return ["config", "print_config", "debug", "help", *_dotted(config, "")]
 
 
 def _dotted(kind: Any, prefix: str) -> Iterator[str]:
@@ -52,32 +54,32 @@ def _dotted(kind: Any, prefix: str) -> Iterator[str]:
                 yield from (f"strategy.{f.name}" for f in dataclasses.fields(strategy))
 
 
-def _unrecognized(path: str, given: str, message: str) -> str:
+def _unrecognized(path: str, given: str, message: str, names: list[str]) -> str:
     name = given.split()[0].split("=")[0]
     if not name.startswith("--"):
         return f"unexpected {name!r}; arguments are written --name value"
-    return f"{name}: there is no such argument.{nearest(name[2:], option_names())}"
+    return f"{name}: there is no such argument.{nearest(name[2:], names)}"
 
 
-def _not_accepted(path: str, name: str, message: str) -> str:
+def _not_accepted(path: str, name: str, message: str, names: list[str]) -> str:
     """An unknown key in a file, or an unknown argument of a class."""
     field = f"{path}.{name}" if path else name
     classes = re.findall(r"class_path[ =]'([\w.]+)'", message)
     if name in ("class_path", "init_args"):
         return f"{path}: write the arguments of a class below init_args, beside class_path"
     if classes:
-        names = list(inspect.signature(pkgutil.resolve_name(classes[-1])).parameters)
+        own = list(inspect.signature(pkgutil.resolve_name(classes[-1])).parameters)
         kind = classes[-1].rpartition(".")[2]
-        return f"{field}: {kind} has no such argument.{nearest(name, names)}" + _takes(names)
-    return f"{field}: there is no such key.{nearest(field, option_names())}"
+        return f"{field}: {kind} has no such argument.{nearest(name, own)}" + _takes(own)
+    return f"{field}: there is no such key.{nearest(field, names)}"
 
 
-def _not_in_group(path: str, group: str, message: str) -> str:
+def _not_in_group(path: str, group: str, message: str, names: list[str]) -> str:
     found = re.search(r"accept option '([\w.]+)'", message)
-    return _not_accepted(group, found[1] if found else "", "")
+    return _not_accepted(group, found[1] if found else "", "", names)
 
 
-def _no_class(path: str, name: str, message: str) -> str:
+def _no_class(path: str, name: str, message: str, options: list[str]) -> str:
     if path == "strategy":
         by_name = strategies.STRATEGIES
         names = [kind.__name__ for kind in by_name.values()]
@@ -91,11 +93,11 @@ def _no_class(path: str, name: str, message: str) -> str:
         names = ["a number", "Constant", "Scoping", "Geometric", "Cosine"]
         hint = nearest(name, names)
     else:
-        return _wrong_type(path, name, message)
+        return _wrong_type(path, name, message, options)
     return f"{path}: must be one of {', '.join(names)}, got {name!r}.{hint}"
 
 
-def _wrong_type(path: str, first: str, message: str) -> str:
+def _wrong_type(path: str, first: str, message: str, options: list[str]) -> str:
     literal = re.search(r"typing.Literal\[(.*?)\]", message)
     classes = re.findall(r"Expected a <class '(\w+)'>", message)
     allowed = [f"one of {literal[1]}"] if literal else []
@@ -119,12 +121,15 @@ _KINDS: list[tuple[str, Any]] = [
     (r"Option '([\w.]+)' is not accepted", _not_accepted),
     (
         r"File does not exist: '(.*?)'",
-        lambda p, f, m: f"config: there is no file {f}; name a YAML file",
+        lambda p, f, *_: f"config: there is no file {f}; name a YAML file",
     ),
-    (r"argument (\S+): expected one argument", lambda p, f, m: f"{f}: a value is missing after it"),
-    (r"Unable to load config '(.*?)'", lambda p, f, m: _group_value(p, f)),
-    (r"Problems parsing config: (.*)", lambda p, f, m: f"config: no valid YAML: {_flat(f)}"),
-    (r"Unexpected config: (.*)", lambda p, f, m: "config: the file holds no `name: value` lines"),
+    (
+        r"argument (\S+): expected one argument",
+        lambda p, f, *_: f"{f}: a value is missing after it",
+    ),
+    (r"Unable to load config '(.*?)'", lambda p, f, *_: _group_value(p, f)),
+    (r"Problems parsing config: (.*)", lambda p, f, *_: f"config: no valid YAML: {_flat(f)}"),
+    (r"Unexpected config: (.*)", lambda p, f, *_: "config: the file holds no `name: value` lines"),
     (r"Import path (\S+) does not correspond", _no_class),
     (r"dot import path string: (\S+)", _no_class),
     (r"(Expected a )", _wrong_type),

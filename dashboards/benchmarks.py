@@ -1,0 +1,34 @@
+"""The figure of a benchmark: a point for every contestant, with its spread."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures import COLOURS, empty
+
+
+def comparison(title: str, axis: str, rows: pd.DataFrame) -> go.Figure:
+    """Contestants from top to bottom; one colour for each case and what it is held against.
+
+    Args:
+        title: what was compared.
+        axis: what the values are.
+        rows: columns label, group, median, low and high; the bars reach from low to high.
+    """
+    figure = empty(title, "", axis).update_yaxes(autorange="reversed", type="category")
+    for i, (group, points) in enumerate(rows.groupby("group", sort=False)):
+        figure.add_scatter(
+            x=points["median"],
+            y=points["label"],
+            name=group,
+            mode="markers",
+            marker={"color": COLOURS[i % len(COLOURS)], "size": 11},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": points["high"] - points["median"],
+                "arrayminus": points["median"] - points["low"],
+            },
+        )
+    if (rows["median"] > 0).all():
+        figure.update_xaxes(type="log")
+    return figure

@@ -1,0 +1,141 @@
+"""The coordinator on a virtual clock: folds in the order of ranks, closes, delivers."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from parle_ray.master import Master
+from parle_ray.planning.clock import Action, Cores, Node
+from parle_ray.planning.scenario import Scenario
+from parle_ray.strategies import Strategy
+from parle_ray.task import Task
+
+CALLS_A_ROUND = 2
+"""Remote calls from a shard to a replica: for its next round, and with the reply."""
+
+
+class Folder:
+    """Folds what arrives in the order of the senders, one at a time, on the cores of a node.
+
+    Args:
+        seconds: of a fold.
+        done: when all senders' are folded; then it begins anew.
+    """
+
+    def __init__(self, cores: Cores, senders: list[int], seconds: float, done: Action) -> None:
+        self._cores, self._senders, self._seconds, self._done = cores, senders, seconds, done
+        self._here: set[int] = set()
+        self._folded, self._busy = 0, False
+
+    def arrive(self, sender: int) -> None:
+        """What `sender` has to give is here."""
+        self._here.add(sender)
+        self._next()
+
+    def _next(self) -> None:
+        if not self._busy and self._senders[self._folded] in self._here:
+            self._busy = True
+            self._cores.work(self._seconds, self._fold)
+
+    def _fold(self) -> None:
+        self._here.remove(self._senders[self._folded])
+        self._folded, self._busy = self._folded + 1, False
+        if self._folded < len(self._senders):
+            self._next()
+        else:
+            self._folded = 0
+            self._done()
+
+
+def node_sum(scenario: Scenario, node: Node, send: Action) -> Folder:
+    """In a tree: sums the pushes of a node's replicas, then sends one vector up."""
+    s = scenario
+    fold_s = s.call_s + 4 * s.num_params / s.fold_bytes_per_s
+    put_s = s.vector_bytes / s.memory_bytes_per_s + s.num_params * s.codec.encode_s_per_param
+    return Folder(node.cores, node.ranks, fold_s, lambda: node.cores.work(put_s, send))
+
+
+class Shard:
+    """A coordinator of a part of the vector; a real `Master` keeps its ledger.
+
+    Args:
+        node: where it lives.
+        nodes: all.
+        receive: told the rank and the round, when a replica has the reply.
+    """
+
+    def __init__(
+        self, scenario: Scenario, node: Node, nodes: list[Node], receive: Callable[[int, int], None]
+    ) -> None:
+        s = self._scenario = scenario
+        self.node, self._nodes, self._receive = node, nodes, receive
+        task = stand_in(s.strategy, s.num_replicas, s.num_rounds)
+        self.master = Master(task, range(s.num_replicas))
+        self._push = torch.zeros_like(self.master.vector)
+        params = s.num_params / s.shards
+        self.part_bytes = params * s.codec.bytes_per_param
+        self._encode_s = params * s.codec.encode_s_per_param
+        self._copy_s = self.part_bytes / s.memory_bytes_per_s
+        fold_s = s.call_s + s.decode_s / s.shards + 4 * params / s.fold_bytes_per_s
+        senders = list(range(s.nodes)) if s.tree else self.master.ranks
+        self._folder = Folder(node.cores, senders, fold_s, self._close)
+
+    def arrive(self, sender: int) -> None:
+        """The push of a rank, or in a tree the sum of a node, has been pulled here."""
+        for rank in self._nodes[sender].ranks if self._scenario.tree else [sender]:
+            self.master.take(rank, self.master.round, self._push)
+        self._folder.arrive(sender)
+
+    def _close(self) -> None:
+        assert not self.master.waiting
+        nodes = sorted({self._scenario.node_of(rank) for rank in self.master.close()})
+        deliver = partial(self._deliver, nodes, 0, self.master.round)
+        self.node.cores.work(self._encode_s + self._copy_s, deliver)
+
+    def _deliver(self, nodes: list[int], i: int, round: int) -> None:
+        """Call the replicas of the i-th node, which begins to pull the reply; then the next.
+
+        In a tree a node is called once, and passes the reply on.
+        """
+        if i == len(nodes):
+            return
+        s, node = self._scenario, self._nodes[nodes[i]]
+
+        def called() -> None:
+            pulled = partial(self._pulled, node, round)
+            self.node.send(node, self.part_bytes, s.latency_s, pulled)
+            self._deliver(nodes, i + 1, round)
+
+        calls = CALLS_A_ROUND * (1 if s.tree else len(node.ranks))
+        self.node.cores.work(calls * s.call_s, called)
+
+    def _pulled(self, node: Node, round: int) -> None:
+        s = self._scenario
+
+        def tell() -> None:  # each reads it where it lies
+            for rank in node.ranks:
+                node.cores.work(s.call_s, partial(self._receive, rank, round))
+
+        relayed = CALLS_A_ROUND * len(node.ranks) * s.call_s if s.tree else 0.0
+        node.cores.work(relayed, tell)
+
+
+def stand_in(strategy: Strategy, num_replicas: int, num_rounds: int, num_params: int = 1) -> Task:
+    """A task whose model is one vector of zeros, for a `Master` of which times alone matter."""
+
+    def vector() -> nn.Module:
+        module = nn.Module()
+        module.register_parameter("vector", nn.Parameter(torch.zeros(num_params)))
+        return module
+
+    return Task(
+        model_fn=vector,
+        loss_fn=lambda module, batch: torch.zeros(()),
+        batches_fn=lambda rank, n: [],
+        strategy=strategy,
+        inner_optimizer_fn=partial(torch.optim.SGD, lr=0.1),
+        num_replicas=num_replicas,
+        num_rounds=num_rounds,
+    ).fitted_to(1)
