@@ -101,7 +101,7 @@ def test_a_lost_shard_ends_the_run_which_can_be_resumed(trainer: Any) -> None:
             ray.kill(ray.get_actor("run/shard-1", namespace="parle_ray"))
 
     arguments = {"num_rounds": 100, "shards": 2}
-    with pytest.raises(ClusterError, match=r"shard of the master was lost.* last checkpoint"):
+    with pytest.raises(ClusterError, match=r"(?s)shard of the master was lost.* last checkpoint"):
         trainer(STRATEGIES["diloco"], checkpoint_every=4, on_report=kill_shard, **arguments).fit()
     result = trainer(STRATEGIES["diloco"], **arguments).fit()
     outcome = simulate(
