@@ -59,6 +59,19 @@ class FlatModule:
             yield vector[start : start + p.numel()].view(p.shape)
             start += p.numel()
 
+    def cut(self, part: slice) -> "FlatModule":
+        """The parameters in `part` of the vector alone; the others are frozen and left behind."""
+        start = 0
+        for p in self.parameters:
+            stop = start + p.numel()
+            if not part.start <= start <= stop <= part.stop:
+                assert stop <= part.start or start >= part.stop, "a parameter is never cut"
+                p.grad = None
+                p.requires_grad_(False)
+                p.data = p.data.new_empty(0)
+            start = stop
+        return FlatModule(self.module)
+
     def check_views(self) -> None:
         """Notice that somebody replaced a parameter or a gradient behind the vectors' back.
 

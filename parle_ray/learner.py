@@ -65,6 +65,11 @@ class Learner:
         """The replica's parameters, `(num_params,)`: a view."""
         return self._flat.vector
 
+    @property
+    def sizes(self) -> list[int]:
+        """Of the parameters, in the order of the vector."""
+        return [p.numel() for p in self._flat.parameters]
+
     def start(self, task: Task, round: int, master: Tensor | None = None) -> None:
         """Get ready for `round`, from the master; None is the seeded beginning.
 

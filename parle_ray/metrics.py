@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parle_ray.learner import Answer
-from parle_ray.master import Master
+from parle_ray.roll import Roll
 from parle_ray.task import Task
 
 UNITS: dict[str, str] = {
@@ -29,17 +29,19 @@ UNITS: dict[str, str] = {
 """Metric name -> what it is. Beside these, `replica/<rank>/loss` for every replica."""
 
 
-def round_report(task: Task, master: Master, answers: Mapping[int, Answer]) -> dict[str, Any]:
+def round_report(
+    task: Task, roll: Roll, distance: float, answers: Mapping[int, Answer]
+) -> dict[str, Any]:
     """The report of the round that has just closed, without what only a clock knows."""
     told = [answers[rank] for rank in sorted(answers)]
     return {
-        "round": master.round,
-        "step": master.round * task.strategy.sync_every,
+        "round": roll.round,
+        "step": roll.round * task.strategy.sync_every,
         "loss": sum(answer.loss for answer in told) / len(told),
-        "distance": master.distance,
-        **task.strategy.gauges(master.round - 1),
+        "distance": distance,
+        **task.strategy.gauges(roll.round - 1),
         "lr": told[0].lr,
         "replicas_alive": sum(answer.push is not None for answer in told),
-        "faults": master.faults,
+        "faults": roll.faults,
         **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
     }

@@ -109,7 +109,7 @@ def _run(
             push = answers[learner.rank].push
             master.take(learner.rank, round, push.cpu() if isinstance(push, Tensor) else push)
         replies = master.close()
-        report = round_report(task, master, answers)
+        report = round_report(task, master, master.distance, answers)
         last = round + 1 == task.num_rounds
         if last or (evaluate_every and (round + 1) % evaluate_every == 0):
             report |= evaluator.evaluate(master.vector)

@@ -14,12 +14,14 @@ from ray.train import Checkpoint, Result, RunConfig, ScalingConfig
 from parle_ray import checkpoint
 from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
+from parle_ray.cluster.states import join_states
 from parle_ray.cluster.supervisor import Resume, Supervisor
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.progress import Progress
 from parle_ray.run_folder import RunFolder
 from parle_ray.strategies import Strategy
+from parle_ray.stretches import check_shards
 from parle_ray.task import (
     BatchesFn,
     EvaluateFn,
@@ -63,6 +65,10 @@ class ParleTrainer:
             replaced; -1: no limit) as in Ray Train, `callbacks` too.
         compression: how vectors travel: `"none"`, exactly; `"bf16"`, `"int8"`, `"int4"`, with what
             a code loses fed back; `"auto"` measures the links and takes what pays.
+        shards: actors among which the master is cut, spread over the nodes, so that a round
+            takes the links of all of them; 1: the coordinator keeps it. A run may be resumed
+            with another number. Where the strategy steps the master by the user's optimiser,
+            parameters stay whole and the optimiser must treat each by itself, as torch's do.
         execution: device, precision, `torch.compile`, threads.
         seed: of parameters, data order and dropout.
         on_report: takes the report of each round; None shows progress.
@@ -91,6 +97,7 @@ class ParleTrainer:
         scaling_config: ScalingConfig | None = None,
         run_config: RunConfig | None = None,
         compression: str = "none",
+        shards: int = 1,
         execution: Execution | None = None,
         seed: int = 0,
         on_report: Listener | None = None,
@@ -119,6 +126,8 @@ class ParleTrainer:
         ):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be >= 1 or None, got {value}")
+        check_shards(shards, strategy, compression)
+        self._shards = shards
         self._checkpoint_every, self._evaluate_every = checkpoint_every, evaluate_every
         self._on_report, self._config = on_report, dict(config or {})
 
@@ -147,6 +156,7 @@ class ParleTrainer:
                 self._task,
                 name=name,
                 scaling=self._scaling,
+                shards=self._shards,
                 max_failures=config.failure_config.max_failures if config.failure_config else 0,
                 say=progress.say,
             )
@@ -198,6 +208,7 @@ class ParleTrainer:
             "num_epochs": task.num_epochs,
             "seed": task.seed,
             "compression": task.compression,
+            "shards": self._shards,
             "execution": repr(task.execution),
         }
 
@@ -235,7 +246,7 @@ class _Keeper:
             written.result()
 
     def _write(self, cut: dict[str, Any]) -> None:
-        master, model = ray.get([cut["master"], cut["model"]])
+        master, model = join_states(ray.get(cut["master"])), ray.get(cut["model"])
         replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
         self._let_go(cut["round"])
         checkpoint.save(

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"errors", "flat", "schedules", "equations", "compression"},
     {"fold"},
     {"strategies"},
-    {"replica"},
+    {"replica", "roll", "partial", "stretches"},
     {"generators", "stream", "execution", "task"},
     {"learner", "master"},
     {"metrics", "evaluate"},

@@ -1,4 +1,4 @@
-"""The door to the `Master`: asks the replicas, closes rounds, keeps the master parameters."""
+"""The door to the `Master`, whole or in shards: asks the replicas and closes rounds."""
 
 import threading
 import time
@@ -13,13 +13,16 @@ from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.rhythm import Rhythm
-from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
+from parle_ray.cluster.shards import Shards
+from parle_ray.cluster.whole import Whole
+from parle_ray.cluster.wire import Parcel
 from parle_ray.learner import Answer
-from parle_ray.master import Master
 from parle_ray.metrics import round_report
-from parle_ray.replica import Reply
 from parle_ray.task import Task
 
+PUSHED = np.empty(0)
+"""In an answer, where the push itself has gone elsewhere."""
+TIMES = ("stall_s", "exchange_s")
 NOTICE_S = 1.0
 """How often the coordinator looks up from waiting, to see who joined."""
 
@@ -60,22 +63,30 @@ class Coordinator:
         self,
         batches_per_pass: int | None,
         codec: str,
+        parts: list[slice],
+        shards: list[Any],
         state: list[ray.ObjectRef],
         checkpoint_every: int | None,
         evaluate_every: int | None,
-    ) -> dict[str, Any]:
-        """Build the master, or restore it; its round, and a reference to where replicas start."""
+    ) -> tuple[Any, ...]:
+        """Build the master, or restore it; the arguments by which a replica starts from it.
+
+        Args:
+            parts: the stretches in which vectors travel.
+            shards: the actors that keep one each; without any the master is kept here.
+        """
         torch.set_num_threads(self._task.execution.num_threads or 1)
-        self._fit = (batches_per_pass, codec)
-        self._task = self._task.fitted_to(*self._fit)
+        self._task = self._task.fitted_to(batches_per_pass, codec)
+        self._fit, self._num_pushes = (batches_per_pass, codec, parts), len(parts)
         assert self._task.num_rounds is not None
-        self._master = Master(self._task, ())
-        if state:
-            self._master.load_state_dict(unpack_tree(ray.get(state[0])))
+        self._master: Whole | Shards = (
+            Shards(self._task, shards, self._fit, state) if shards else Whole(self._task, state)
+        )
+        self._roll = self._master.roll
         self._last = self._task.num_rounds
         self._checkpoints = Rhythm(checkpoint_every, self._last)
         self._evaluate_every = evaluate_every
-        return {"round": self._master.round, "start": ray.put(pack(self._master.start))}
+        return self._at()
 
     @ray.method(concurrency_group="control")
     def join(self, rank: int, actor: Any) -> None:
@@ -96,7 +107,7 @@ class Coordinator:
         alone says that nobody is left, and that the round waits for somebody to join.
         """
         self._members = {rank: Member(actor, {}) for rank, actor in members.items()}
-        self._master.ranks = sorted(members)
+        assert self._roll.ranks == sorted(members)
         self._evaluations = Evaluations(
             evaluator,
             wanted=self._task.evaluate_fn is not None,
@@ -104,11 +115,11 @@ class Coordinator:
             last=self._last,
         )
         self._bytes_sent = 0
-        self._deliver({rank: self._master.reply(rank) for rank in self._master.ranks})
+        self._deliver(self._master.replies())
         self._closed_at = time.perf_counter()
-        while self._master.round < self._last:
+        while self._roll.round < self._last:
             self._admit()
-            answers, states, lost = self._collect(self._master.round)
+            answers, states, lost = self._collect(self._roll.round)
             if answers:
                 yield self._close(answers, states) | {"lost": lost}
             else:  # everybody is lost: the round stays open until somebody joins
@@ -122,7 +133,7 @@ class Coordinator:
         now, before = time.perf_counter(), self._closed_at
         self._closed_at = now
         samples = sum(answer.num_samples for answer in answers.values())
-        report = round_report(self._task, self._master, answers) | {
+        report = round_report(self._task, self._roll, self._master.distance, answers) | {
             "num_rounds": self._last,
             "round_s": now - before,
             "stall_s": _mean(self._times, "stall_s"),
@@ -130,26 +141,29 @@ class Coordinator:
             "bytes_sent": self._bytes_sent,
             "samples_per_s": samples / (now - before),
         }
-        if states or self._master.round == self._last:
+        if states or self._roll.round == self._last:
             # References in a streamed report do not keep their objects alive: we do.
-            report["cut"] = self._cuts[self._master.round] = self._cut(states)
-        return report | self._evaluations.of_round(self._master.round, self._put_master)
+            report["cut"] = self._cuts[self._roll.round] = self._cut(states)
+        return report | self._evaluations.of_round(self._roll.round, self._master.vector)
 
     def _admit(self) -> None:
         """Replicas that are new start from the master, in the round that opens now."""
         self._somebody.clear()
         while self._joining:
             rank, actor = self._joining.popitem()
-            start = ray.put(pack(self._master.start))
-            actor.start.remote(*self._fit, self._master.round, [start], [])
+            actor.start.remote(*self._at(), [])
             self._members[rank] = Member(actor, {})
-            self._deliver({rank: self._master.join(rank)})
+            self._deliver(self._master.join(rank))
+
+    def _at(self) -> tuple[Any, ...]:
+        return (*self._fit, self._roll.round, self._master.start())
 
     def _ask(self, member: Member, round: int) -> None:
         if round >= self._last or round in member.asked:
             return
         want_state = self._checkpoints.due(round + 1)
-        member.asked[round] = member.actor.round.options(num_returns=3 if want_state else 2).remote(
+        num_returns = 1 + self._num_pushes + want_state
+        member.asked[round] = member.actor.round.options(num_returns=num_returns).remote(
             round, want_state
         )
 
@@ -164,60 +178,51 @@ class Coordinator:
         lost: list[int] = []
         self._bytes_sent = 0
         self._times: list[dict[str, Any]] = []
+        told: dict[int, dict[str, Any]] = {}
         waiting = {member.asked[round][0]: rank for rank, member in self._members.items()}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=NOTICE_S)
             for ref in ready:
                 rank = waiting.pop(ref)
-                refs = self._members[rank].asked.pop(round)
+                _, *refs = self._members[rank].asked[round]
                 try:
-                    told, push = ray.get(refs[:2])
-                except RayTaskError:
-                    raise
-                except (RayActorError, ObjectLostError):
+                    if rank not in told:
+                        told[rank] = ray.get(ref)
+                        travels = self._master.bring(rank, told[rank], refs[: self._num_pushes])
+                        if travels is not None:
+                            waiting[travels] = rank
+                            continue
+                    num_bytes = self._master.take(rank)
+                except (RayActorError, ObjectLostError) as error:
+                    if isinstance(error, RayTaskError) and not isinstance(error, ObjectLostError):
+                        raise
                     lost.append(rank)
                     del self._members[rank]
                     self._master.leave(rank)
                     continue
-                self._bytes_sent += 0 if push is None else push.nbytes
-                pushed = self._read(push)
-                self._times.append({name: told.pop(name) for name in ("stall_s", "exchange_s")})
-                answers[rank] = Answer(push=pushed, **told)
-                self._master.take(rank, round, pushed)
-                if len(refs) == 3:
-                    states[rank] = refs[2]
+                del self._members[rank].asked[round]
+                self._bytes_sent += num_bytes or 0
+                self._times.append({name: told[rank].pop(name) for name in TIMES})
+                answers[rank] = Answer(None if num_bytes is None else PUSHED, **told[rank])
+                if len(refs) > self._num_pushes:
+                    states[rank] = refs[-1]
         return answers, states, lost
 
-    def _read(self, push: np.ndarray | None) -> torch.Tensor | np.ndarray | None:
-        if push is None or self._task.compression != "none":
-            return push
-        return view(push, self._master.vector.dtype)
-
-    def _deliver(self, replies: dict[int, Reply]) -> None:
-        """Send each its reply, equal ones as one object."""
-        refs: dict[int, ray.ObjectRef] = {}
-        for rank, reply in replies.items():
-            if rank not in self._members:
-                continue
-            array = pack(reply.vector if reply.code is None else reply.code)
-            self._bytes_sent += array.nbytes
-            key = array.ctypes.data
-            if key not in refs:
-                refs[key] = ray.put(array)
-            self._members[rank].actor.deliver.remote(
-                self._master.round, refs[key], reply.restart, reply.code is not None
-            )
-
-    def _put_master(self) -> ray.ObjectRef:
-        return ray.put(pack(self._master.vector))
+    def _deliver(self, parcels: dict[int, Parcel]) -> None:
+        for rank, parcel in parcels.items():
+            if rank in self._members:
+                self._bytes_sent += parcel.num_bytes
+                self._members[rank].actor.deliver.remote(
+                    self._roll.round, parcel.restart, parcel.coded, *parcel.refs
+                )
 
     def _cut(self, states: dict[int, ray.ObjectRef]) -> dict[str, Any]:
         """A consistent cut: the master after this round, each replica after its push."""
         return {
-            "round": self._master.round,
-            "master": ray.put(pack_tree(self._master.state_dict())),
+            "round": self._roll.round,
+            "master": self._master.state(),
             "replicas": states,
-            "model": self._evaluations.model(self._master.round, self._put_master),
+            "model": self._evaluations.model(self._roll.round, self._master.vector),
         }
 
 

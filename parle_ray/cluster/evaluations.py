@@ -26,10 +26,10 @@ class Evaluations:
         self._under_way: dict[int, ray.ObjectRef] = {}
         self._free_at = 0.0
 
-    def of_round(self, round: int, put_master: Callable[[], ray.ObjectRef]) -> dict[str, Any]:
+    def of_round(self, round: int, master: Callable[[], list[ray.ObjectRef]]) -> dict[str, Any]:
         """Start what is due after `round`; the newest metrics that have come in, if any."""
         if self._due(round) and round not in self._under_way:
-            self._send(round, put_master, want_model=False)
+            self._send(round, master, want_model=False)
         news: dict[str, Any] = {}
         for k in sorted(self._under_way):
             ready, _ = ray.wait([self._under_way[k]], timeout=None if round == self._last else 0)
@@ -40,14 +40,14 @@ class Evaluations:
             news |= {**found["metrics"], "evaluated_round": k}
         return news
 
-    def model(self, round: int, put_master: Callable[[], ray.ObjectRef]) -> ray.ObjectRef:
+    def model(self, round: int, master: Callable[[], list[ray.ObjectRef]]) -> ray.ObjectRef:
         """A reference of the evaluation of `round`, which has the model's state with it."""
-        return self._send(round, put_master, want_model=True)
+        return self._send(round, master, want_model=True)
 
     def _send(
-        self, round: int, put_master: Callable[[], ray.ObjectRef], want_model: bool
+        self, round: int, master: Callable[[], list[ray.ObjectRef]], want_model: bool
     ) -> ray.ObjectRef:
-        ref = self._evaluator.evaluate.remote([put_master()], want_model)
+        ref = self._evaluator.evaluate.remote(master(), want_model)
         self._under_way[round] = ref
         return ref
 

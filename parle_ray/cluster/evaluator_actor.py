@@ -9,7 +9,7 @@ from typing import Any
 import ray
 import torch
 
-from parle_ray.cluster.wire import pack_tree, view
+from parle_ray.cluster.wire import pack_tree, view_all
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.evaluate import Evaluator
 from parle_ray.task import Task
@@ -43,7 +43,7 @@ class EvaluatorActor:
                 torch.set_num_threads(task.execution.num_threads or 1)
                 execution = replace(task.execution, device=self._device)
                 self._evaluator = Evaluator(replace(task, execution=execution))
-            vector = view(ray.get(master[0]), self._evaluator.dtype)
+            vector = view_all(ray.get(master), self._evaluator.dtype)
             metrics = self._evaluator.evaluate(vector)
         except InputError:
             raise

@@ -9,11 +9,12 @@ import ray
 import torch
 
 from parle_ray.cluster.stopwatch import Stopwatch
-from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
+from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view_all
 from parle_ray.compression import measure
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
+from parle_ray.stretches import is_finite, places
 from parle_ray.task import Task
 
 
@@ -72,7 +73,7 @@ class ReplicaActor:
         context = ray.get_runtime_context()
         return {
             "batches_per_pass": self._learner.batches_per_pass,
-            "num_params": self._learner.vector.numel(),
+            "sizes": self._learner.sizes,
             "node": context.get_node_id(),
             "gpu": (ray.get_gpu_ids() or [None])[0],
         }
@@ -89,13 +90,15 @@ class ReplicaActor:
         self,
         batches_per_pass: int | None,
         codec: str,
+        parts: list[slice],
         round: int,
         master: list[ray.ObjectRef],
         state: list[ray.ObjectRef],
     ) -> None:
         """Get ready for `round`, from the master or, on resume, from this replica's saved state."""
         try:
-            vector = view(ray.get(master[0]), self._learner.vector.dtype)
+            self._codec, self._places = codec, places(parts, codec)
+            vector = view_all(ray.get(master), self._learner.vector.dtype)
             self._learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
             if state:
                 self._learner.load_state_dict(unpack_tree(ray.get(state[0])))
@@ -103,7 +106,7 @@ class ReplicaActor:
             self._explain("start", error)
 
     def round(self, round: int, want_state: bool) -> tuple[Any, ...]:
-        """Walk a round: what there is to tell, the push, and the state at its close if wanted."""
+        """Walk a round: what there is to tell, the stretches of the push, the state if wanted."""
         self._watch.goes_on()
 
         def receive() -> Reply:
@@ -120,19 +123,33 @@ class ReplicaActor:
             "num_samples": answer.num_samples,
             **self._watch.told(),
         }
-        push = None if answer.push is None else pack(answer.push)
+        pushes = self._cut(answer.push)
+        if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
+            told["finite"] = self._finite(answer.push)
         state = (pack_tree(self._learner.state_dict()),) if want_state else ()
         self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
-        return (told, push, *state)
+        return (told, *pushes, *state)
+
+    def _cut(self, push: torch.Tensor | np.ndarray | None) -> list[np.ndarray | None]:
+        if push is None:
+            return [None] * len(self._places)
+        array = pack(push)
+        return [array[place] for place in self._places]
+
+    def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
+        if push is None:
+            return None
+        return is_finite(push, self._codec, self._learner.vector.numel())
 
     @ray.method(concurrency_group="delivery")
-    def deliver(self, round: int, array: np.ndarray, restart: bool, coded: bool) -> None:
+    def deliver(self, round: int, restart: bool, coded: bool, *arrays: np.ndarray) -> None:
         """The reply that opens `round`, read where it lies in the store."""
         if coded:
-            self._inbox.put(round, Reply(torch.empty(0), restart, array))
+            code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            self._inbox.put(round, Reply(torch.empty(0), restart, code))
         else:
             mine = self._learner.vector
-            vector = view(array, mine.dtype).to(mine.device)
+            vector = view_all(arrays, mine.dtype).to(mine.device)
             self._inbox.put(round, Reply(vector, restart))
         self._watch.answered(round)
 

@@ -16,7 +16,9 @@ from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.links import choose_codec
 from parle_ray.cluster.replica_actor import ReplicaActor
+from parle_ray.cluster.shard_actor import ShardActor
 from parle_ray.errors import ClusterError, Diverged, InputError, UserCodeError
+from parle_ray.stretches import stretches
 from parle_ray.task import Task
 
 NAMESPACE = "parle_ray"
@@ -39,8 +41,10 @@ class Supervisor:
 
     Args:
         task: what to train.
-        name: of the run; the actors are `<name>/coordinator` and `<name>/replica-<rank>`.
+        name: of the run; the actors are `<name>/coordinator`, `<name>/replica-<rank>` and
+            `<name>/shard-<i>`.
         scaling: Ray Train's; `num_workers` is the number of replicas.
+        shards: actors among which the master is cut; 1: the coordinator has it itself.
         max_failures: how many replicas may be lost and replaced; -1 is no limit.
         say: takes a line for the user.
     """
@@ -51,11 +55,12 @@ class Supervisor:
         *,
         name: str,
         scaling: ScalingConfig,
+        shards: int,
         max_failures: int,
         say: Callable[[str], None],
     ) -> None:
         self._name, self._max_failures, self._say = name, max_failures, say
-        self._compression = task.compression
+        self._task, self._num_shards = task, shards
         n = task.num_replicas
         self._resources = placement.replica_resources(scaling)
         placement.check_room(self._resources, n)
@@ -101,7 +106,7 @@ class Supervisor:
             InputError: something the user gave cannot be used.
             UserCodeError: a function of the user raised.
             Diverged: no replica has a finite parameter left.
-            ClusterError: more replicas were lost than `max_failures`, or the coordinator.
+            ClusterError: more replicas were lost than `max_failures`, or coordinator or a shard.
         """
         try:
             yield from self._run(resume, checkpoint_every, evaluate_every)
@@ -109,7 +114,7 @@ class Supervisor:
             cause: Any = error
             while isinstance(cause, RayTaskError):
                 cause = cause.cause
-            if isinstance(cause, InputError | UserCodeError | Diverged):
+            if isinstance(cause, InputError | UserCodeError | Diverged | ClusterError):
                 raise cause from None
             raise
         except RayActorError as error:
@@ -129,10 +134,19 @@ class Supervisor:
         for rank in self._incarnations:
             self._replicas[rank] = self._replica(rank)
         infos = self._wait_for_setup()
-        fit = (infos[0]["batches_per_pass"], self._codec(infos))
-        begun = ray.get(
+        codec = self._codec(infos)
+        parts = stretches(
+            infos[0]["sizes"],
+            self._num_shards,
+            whole_parameters=self._task.strategy.steps_master,
+            codec=codec,
+        )
+        at = ray.get(
             coordinator.start.remote(
-                *fit,
+                infos[0]["batches_per_pass"],
+                codec,
+                parts,
+                self._shards(),
                 [ray.put(resume.master)] if resume else [],
                 checkpoint_every,
                 evaluate_every,
@@ -143,12 +157,12 @@ class Supervisor:
         )
         ray.get(
             [
-                actor.start.remote(*fit, begun["round"], [begun["start"]], states.get(rank, []))
+                actor.start.remote(*at, states.get(rank, []))
                 for rank, actor in self._replicas.items()
             ]
         )
         evaluator = self._evaluator(infos[0])
-        del begun, states
+        del at, states
         stream = coordinator.run.options(num_returns="streaming").remote(self._replicas, evaluator)
         for ref in stream:
             report = ray.get(ref)
@@ -159,12 +173,12 @@ class Supervisor:
                 yield report
 
     def _codec(self, infos: dict[int, dict[str, Any]]) -> str:
-        if self._compression != "auto":
-            return self._compression
+        if self._task.compression != "auto":
+            return self._task.compression
         codec, why = choose_codec(
             self._replicas,
             nodes={rank: info["node"] for rank, info in infos.items()},
-            num_params=infos[0]["num_params"],
+            num_params=sum(infos[0]["sizes"]),
         )
         self._say(f"compression: {codec}, {why}")
         return codec
@@ -182,6 +196,14 @@ class Supervisor:
             concurrency_groups={"delivery": 1},
             **placement.replica_options(self._resources),
         )
+
+    def _shards(self) -> list[Any]:
+        """Spread over the nodes, for the links of all; none if the master stays whole."""
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
+        return [
+            self._hire(ShardActor, f"shard-{index}", [self._task_ref], index, **options)
+            for index in range(self._num_shards if self._num_shards > 1 else 0)
+        ]
 
     def _evaluator(self, first: dict[str, Any]) -> Any:
         """Beside the first replica, on its GPU if it has one."""

@@ -5,6 +5,8 @@ would be pickled, at forty times the cost. bfloat16, which NumPy lacks, travels 
 """
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,23 @@ import torch
 from torch import Tensor
 
 from parle_ray.execution import map_tensors
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A reply on its way to a replica.
+
+    Attributes:
+        refs: of its stretches, in order, in the object store.
+        num_bytes: of all of them.
+        restart: see `Reply`.
+        coded: they are a code.
+    """
+
+    refs: list[Any]
+    num_bytes: int
+    restart: bool
+    coded: bool
 
 
 def pack(vector: Tensor | np.ndarray) -> np.ndarray:
@@ -36,6 +55,12 @@ def view(array: np.ndarray, dtype: torch.dtype) -> Tensor:
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
     return tensor.view(dtype) if array.dtype == np.int16 else tensor
+
+
+def view_all(arrays: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
+    """The vector whose stretches these are: a copy, or a view if there is but one."""
+    parts = [view(array, dtype) for array in arrays]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def unpack(array: np.ndarray, dtype: torch.dtype) -> Tensor:

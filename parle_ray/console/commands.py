@@ -92,6 +92,7 @@ def _train(config: Config, command: str) -> None:
     trainer = ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
+        shards=config.shards,
         config=to_dict(config),
         scaling_config=ScalingConfig(
             num_workers=config.num_replicas,

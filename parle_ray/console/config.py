@@ -127,6 +127,8 @@ class Config:
         checkpoint_every: rounds between checkpoints; null: about once a minute and at the end.
         compression: of what travels: none, which is exact, bf16, int8, int4, or auto, which
             measures the links.
+        shards: actors, on as many nodes, among which the master is cut; 1: the coordinator
+            keeps it.
         execution: how a step is computed, which does not change the algorithm.
         name: of the run; the same name and storage_path again resume it. null makes a new one.
         storage_path: folder of all runs; on several nodes one that all of them share.
@@ -148,6 +150,7 @@ class Config:
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
     compression: Literal["none", "bf16", "int8", "int4", "auto"] = "none"
+    shards: int = 1
     execution: Execution = field(default_factory=Execution)
     name: str | None = None
     storage_path: str = "~/parle_results"
@@ -166,7 +169,7 @@ class Config:
                 f"num_rounds and num_epochs: both are given, {self.num_rounds} and "
                 f"{self.num_epochs}; set one of them to null"
             )
-        for name in (*LENGTHS, "num_replicas", "evaluate_every", "checkpoint_every"):
+        for name in (*LENGTHS, "num_replicas", "shards", "evaluate_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 1)
         for name in ("gpus_per_replica", "cpus_per_replica", "max_failures", "seed"):
             _at_least(name, getattr(self, name), 0)

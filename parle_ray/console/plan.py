@@ -55,10 +55,9 @@ def plan(argv: Sequence[str], prog: str) -> None:
     }
     advice = recommend(scenarios[-1], **tried)
     console.print("RECOMMENDATION " + _sentence(advice), highlight=False, soft_wrap=True)
-    if missing := [f"--{name}" for name in _flags(advice) if name in ("shards", "tree")]:
-        # To be taken out with the first of them that train gets.
-        today = recommend(scenarios[-1], **tried | {"shards": [1], "trees": [False]})
-        text = f"  train has no {' and '.join(missing)} yet; without, {_sentence(today)}"
+    if advice.scenario.tree:  # to be taken out with the tree that train gets
+        today = recommend(scenarios[-1], **tried | {"trees": [False]})
+        text = f"  train has no --tree yet; without, {_sentence(today)}"
         console.print(text, highlight=False, soft_wrap=True)
     if config.json is not None:
         _write(Path(config.json), scenarios[-1], rows, advice)

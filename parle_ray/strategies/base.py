@@ -113,10 +113,9 @@ class Strategy(ABC):
         """The scheduled values as they are in `round`, by field name."""
         return {name: at(getattr(self, name), round) for name in self.scheduled}
 
-    def distance(self, master: Tensor, pushed: Pushed) -> float:
-        """How far the replicas stand from the master: `sqrt(mean_a ||x^a - x||^2) / ||x||`."""
-        gap = pushed.spread / pushed.count + norm_squared(pushed.mean, master)
-        return relative(gap, master)
+    def gap(self, master: Tensor, pushed: Pushed) -> float:
+        """How far the replicas stand from the master: `mean_a ||x^a - x||^2`."""
+        return pushed.spread / pushed.count + norm_squared(pushed.mean, master)
 
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
@@ -146,10 +145,5 @@ class MeanStrategy(Strategy):
     def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         trade_(master, pushed.mean)
 
-    def distance(self, master: Tensor, pushed: Pushed) -> float:
-        return relative(pushed.spread / pushed.count, master)
-
-
-def relative(squared: float, master: Tensor) -> float:
-    """`sqrt(squared) / ||x||`, where x may be zero."""
-    return math.sqrt(squared) / max(math.sqrt(norm_squared(master)), 1e-30)
+    def gap(self, master: Tensor, pushed: Pushed) -> float:
+        return pushed.spread / pushed.count

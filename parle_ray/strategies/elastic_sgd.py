@@ -11,7 +11,7 @@ from parle_ray.equations import blocks, norm_squared, trade_
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Schedule, Scoping, at
-from parle_ray.strategies.base import State, Strategy, relative
+from parle_ray.strategies.base import State, Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ class ElasticSGD(Strategy):
             return
         master.add_(pushed.mean, alpha=pushed.count)
 
-    def distance(self, master: Tensor, pushed: Pushed) -> float:
+    def gap(self, master: Tensor, pushed: Pushed) -> float:
         if self.moving_rate is None:  # the master is their mean
-            return relative(pushed.spread / pushed.count, master)
+            return pushed.spread / pushed.count
         springs = pushed.spread / pushed.count + norm_squared(pushed.mean)
-        return relative(springs / self.moving_rate**2, master)
+        return springs / self.moving_rate**2

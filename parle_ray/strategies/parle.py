@@ -11,7 +11,7 @@ from parle_ray.equations import add_proximal_, average_, blocks, nesterov_, trad
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Geometric, Schedule, at
-from parle_ray.strategies.base import State, Strategy, relative
+from parle_ray.strategies.base import State, Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +103,10 @@ class Parle(Strategy):
             nesterov_(x, (x - z).mul_(1.0 + coupling), m, eta, mu)
         state["mean_z"].copy_(pushed.mean)
 
-    def distance(self, master: Tensor, pushed: Pushed) -> float:
+    def gap(self, master: Tensor, pushed: Pushed) -> float:
         if self.overlaps:  # the master is their mean
-            return relative(pushed.spread / pushed.count, master)
-        return super().distance(master, pushed)
+            return pushed.spread / pushed.count
+        return super().gap(master, pushed)
 
     def reply(self, master: Tensor, state: State) -> Tensor:
         return master if self.overlaps else state["mean_z"]

@@ -52,5 +52,5 @@ class SGD(Strategy):
         y.copy_(master)
         state["gradient"].zero_()
 
-    def distance(self, master: Tensor, pushed: Pushed) -> float:
+    def gap(self, master: Tensor, pushed: Pushed) -> float:
         return 0.0  # every replica stands where the master does

@@ -1,0 +1,118 @@
+"""The door to a `Master` of one stretch of the vector: a shard of the master."""
+
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from parle_ray.cluster.states import cut_state
+from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
+from parle_ray.equations import norm_squared
+from parle_ray.errors import Diverged
+from parle_ray.master import Master
+from parle_ray.task import Task
+
+Sent = tuple[dict[str, Any], np.ndarray, np.ndarray | None]
+"""What there is to tell of a reply, the reply itself, and where those start that were refused."""
+
+
+class ShardActor:
+    """One stretch of the master. It is told all that a whole master would be, in the same order.
+
+    Args:
+        task: a list with the reference of the task.
+        index: which shard this is.
+    """
+
+    def __init__(self, task: list[ray.ObjectRef], index: int) -> None:
+        self._task: Task = ray.get(task[0])
+        self._index = index
+
+    def __repr__(self) -> str:
+        return f"shard {self._index}"
+
+    def start(
+        self,
+        batches_per_pass: int | None,
+        codec: str,
+        parts: list[slice],
+        state: list[ray.ObjectRef],
+    ) -> dict[str, Any]:
+        """Build the stretch, or restore it from a whole master's state; who is on the roll."""
+        torch.set_num_threads(self._task.execution.num_threads or 1)
+        task, part = self._task.fitted_to(batches_per_pass, codec), parts[self._index]
+        self._coded = codec != "none"
+        self._master = Master(task, range(task.num_replicas), part)
+        self._brought: dict[int, np.ndarray] = {}
+        if state:
+            self._master.load_state_dict(unpack_tree(cut_state(ray.get(state[0]), part)))
+        roll = self._master.roll_dict()
+        self._master.restart.clear()  # which the coordinator knows, for all shards
+        return roll
+
+    def bring(self, rank: int, push: np.ndarray) -> int:
+        """The stretch of a push has come here; its bytes."""
+        self._brought[rank] = push
+        return push.nbytes
+
+    def take(self, rank: int, round: int) -> None:
+        """Enter an answer whose stretches have come everywhere, or that has none."""
+        push: np.ndarray | torch.Tensor | None = self._brought.pop(rank, None)
+        if isinstance(push, np.ndarray) and not self._coded:
+            push = view(push, self._master.vector.dtype)
+        self._master.take(rank, round, push)
+
+    def join(self, rank: int) -> Sent:
+        """Take in a replica that starts from the master; its reply."""
+        self._master.join(rank)
+        return self.replies(False)
+
+    def leave(self, rank: int) -> None:
+        """Go on without a replica that was lost, whatever came of its push."""
+        self._brought.pop(rank, None)
+        self._master.leave(rank)
+
+    def close(self, restarts: bool) -> Sent:
+        """Close the round; the reply.
+
+        Raises:
+            Diverged: numbers that a replica found finite are too large to be merged.
+        """
+        replies = list(self._master.close().values())
+        if any(reply.restart for reply in replies):
+            raise Diverged(
+                f"round {self._master.round - 1}: a replica's parameters are too large to be "
+                "squared; lower the learning rate (inner optimiser or outer_lr)"
+            )
+        code = replies[0].code
+        return self._sent(pack(replies[0].vector) if code is None else code, code, restarts)
+
+    def replies(self, restarts: bool) -> Sent:
+        """The reply that opened the round that is open."""
+        return self._sent(pack(self._master.reply(self._master.ranks[0]).vector), None, restarts)
+
+    def squares(self) -> tuple[float, float]:
+        """`mean_a ||x^a - x||^2` at the last close, and `||x||^2`."""
+        return self._master.gap, norm_squared(self._master.vector)
+
+    def place(self) -> np.ndarray:
+        """Where a replica starts."""
+        return pack(self._master.start)
+
+    def vector(self) -> np.ndarray:
+        """The master parameters."""
+        return pack(self._master.vector)
+
+    def state(self, roll: dict[str, Any]) -> Any:
+        """All that the next round depends on, with the whole master's roll."""
+        return pack_tree(self._master.state_dict() | roll)
+
+    def _sent(self, reply: np.ndarray, code: np.ndarray | None, restarts: bool) -> Sent:
+        start = pack(self._master.start) if restarts else None
+        told = {
+            "coded": code is not None,
+            "reply_bytes": reply.nbytes,
+            "start_bytes": 0 if start is None else start.nbytes,
+        }
+        return told, reply, start

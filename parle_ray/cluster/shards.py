@@ -1,0 +1,139 @@
+"""The master in shards: the coordinator keeps the roll, and actors the stretches."""
+
+from typing import Any
+
+import ray
+from ray.exceptions import ObjectLostError, RayActorError
+
+from parle_ray.cluster.wire import Parcel
+from parle_ray.errors import ClusterError
+from parle_ray.master import relative
+from parle_ray.roll import Roll
+from parle_ray.task import Task
+
+
+class Shards:
+    """Tells every shard what a whole master would be told; no vector passes here.
+
+    A push is entered when its stretches have come to all shards, and then in all of them; if its
+    replica said that it is not finite, in none. So the shards always agree on who was merged.
+
+    Args:
+        task: fitted to the run.
+        actors: the shards, in the order of their stretches.
+        fit: what they fit the task by, and the stretches.
+        state: a list with the reference of an earlier run's, or an empty one.
+    """
+
+    def __init__(
+        self, task: Task, actors: list[Any], fit: tuple[Any, ...], state: list[ray.ObjectRef]
+    ) -> None:
+        self._actors = actors
+        self.roll = Roll(range(task.num_replicas))
+        self._coming: dict[int, list[ray.ObjectRef] | None] = {}
+        self._num_merged = 0
+        self.roll.load_roll(_get(self._tell("start", *fit, state))[0])
+
+    @property
+    def distance(self) -> float:
+        """Of the replicas to the master at the last close."""
+        gaps, lengths = zip(*_get(self._tell("squares")), strict=True)
+        return relative(sum(gaps), sum(lengths))
+
+    def start(self) -> list[ray.ObjectRef]:
+        """Where a replica starts."""
+        return self._tell("place")
+
+    def vector(self) -> list[ray.ObjectRef]:
+        """The master parameters."""
+        return self._tell("vector")
+
+    def state(self) -> list[ray.ObjectRef]:
+        """All that the next round depends on."""
+        return self._tell("state", self.roll.roll_dict())
+
+    def bring(
+        self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
+    ) -> ray.ObjectRef | None:
+        """An answer is there; a reference to wait for before it is taken, if it has a push."""
+        finite = told.pop("finite")
+        if not finite:
+            self._coming[rank] = None if finite is None else []
+            return None
+        pairs = zip(self._actors, pushes, strict=True)
+        self._coming[rank] = coming = [actor.bring.remote(rank, push) for actor, push in pairs]
+        return coming[0]
+
+    def take(self, rank: int) -> int | None:
+        """Enter it; the bytes of its push, None if its replica had to restart.
+
+        Raises:
+            ObjectLostError: the push was lost on its way to a shard.
+        """
+        coming = self._coming.pop(rank)
+        num_bytes = None if coming is None else sum(_get(coming))
+        self.roll.tick(rank, self.roll.round)
+        self._num_merged += bool(coming)
+        if coming == []:
+            self.roll.refuse(rank)
+        self._tell("take", rank, self.roll.round)
+        return num_bytes
+
+    def close(self) -> dict[int, Parcel]:
+        """Close the round; the replies by rank."""
+        self.roll.check(self._num_merged)
+        self._num_merged = 0
+        self.roll.turn()
+        return self._parcels("close", bool(self.roll.restart))
+
+    def replies(self) -> dict[int, Parcel]:
+        """What opened the round that is open."""
+        return self._parcels("replies", bool(self.roll.restart))
+
+    def join(self, rank: int) -> dict[int, Parcel]:
+        """Take in a replica that starts from the master; its reply."""
+        self.roll.admit(rank)
+        return {rank: self._parcels("join", rank)[rank]}
+
+    def leave(self, rank: int) -> None:
+        """Go on without a replica that was lost."""
+        self._coming.pop(rank, None)
+        self.roll.strike(rank)
+        self._tell("leave", rank)
+
+    def _parcels(self, verb: str, *args: Any) -> dict[int, Parcel]:
+        sent = [getattr(actor, verb).options(num_returns=3).remote(*args) for actor in self._actors]
+        told = _get([told for told, _, _ in sent])
+        usual = Parcel(
+            refs=[reply for _, reply, _ in sent],
+            num_bytes=sum(one["reply_bytes"] for one in told),
+            restart=False,
+            coded=told[0]["coded"],
+        )
+        anew = Parcel(
+            refs=[start for _, _, start in sent],
+            num_bytes=sum(one["start_bytes"] for one in told),
+            restart=True,
+            coded=False,
+        )
+        return {rank: anew if rank in self.roll.restart else usual for rank in self.roll.ranks}
+
+    def _tell(self, verb: str, *args: Any) -> list[ray.ObjectRef]:
+        return [getattr(actor, verb).remote(*args) for actor in self._actors]
+
+
+def _get(refs: list[ray.ObjectRef]) -> list[Any]:
+    """What the shards answer.
+
+    Raises:
+        ClusterError: one of them was lost.
+    """
+    try:
+        return ray.get(refs)
+    except ObjectLostError:
+        raise
+    except RayActorError as error:
+        raise ClusterError(
+            f"a shard of the master was lost: {error}; run again under the same name and "
+            "storage_path to go on from the last checkpoint"
+        ) from error

@@ -1,0 +1,42 @@
+"""The packed state of a master, from those of its shards and back: a checkpoint knows no shards."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from parle_ray.cluster.wire import Packed
+
+VECTORS = ("vector", "strategy", "end")
+"""The entries of `Master.state_dict` that are vectors, or dicts of them."""
+
+
+def join_states(states: Sequence[Any]) -> Any:
+    """The state of the whole, from those of its stretches in their order."""
+    first = states[0]
+    joined = {name: _join([state[name] for state in states]) for name in VECTORS}
+    inner = first["inner"]
+    if inner is not None:  # each has that of its own parameters, under the names of the whole
+        own = [state["inner"]["state"].items() for state in states]
+        inner = inner | {"state": {name: value for items in own for name, value in items}}
+    return first | joined | {"inner": inner}
+
+
+def cut_state(state: Any, part: slice) -> Any:
+    """The state of a stretch, as views of the whole's; what is no vector is left whole."""
+    return state | {name: _cut(state[name], part) for name in VECTORS}
+
+
+def _join(trees: Sequence[Any]) -> Any:
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: _join([tree[key] for tree in trees]) for key in first}
+    if len(trees) == 1:
+        return first
+    return Packed(np.concatenate([tree.array for tree in trees]), first.dtype)
+
+
+def _cut(tree: Any, part: slice) -> Any:
+    if isinstance(tree, dict):
+        return {key: _cut(value, part) for key, value in tree.items()}
+    return Packed(tree.array[part], tree.dtype)

@@ -1,0 +1,88 @@
+"""The master in the coordinator's own process, and its vectors in the object store."""
+
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from parle_ray.cluster.wire import Parcel, pack, pack_tree, unpack_tree, view
+from parle_ray.master import Master
+from parle_ray.replica import Reply
+from parle_ray.task import Task
+
+
+class Whole:
+    """A `Master`, fed and read by reference.
+
+    Args:
+        task: fitted to the run.
+        state: a list with the reference of an earlier run's, or an empty one.
+    """
+
+    def __init__(self, task: Task, state: list[ray.ObjectRef]) -> None:
+        self._coded = task.compression != "none"
+        self.roll = self._master = Master(task, range(task.num_replicas))
+        self._brought: dict[int, ray.ObjectRef] = {}
+        if state:
+            self._master.load_state_dict(unpack_tree(ray.get(state[0])))
+
+    @property
+    def distance(self) -> float:
+        """Of the replicas to the master at the last close."""
+        return self._master.distance
+
+    def start(self) -> list[ray.ObjectRef]:
+        """Where a replica starts."""
+        return [ray.put(pack(self._master.start))]
+
+    def vector(self) -> list[ray.ObjectRef]:
+        """The master parameters."""
+        return [ray.put(pack(self._master.vector))]
+
+    def state(self) -> list[ray.ObjectRef]:
+        """All that the next round depends on."""
+        return [ray.put(pack_tree(self._master.state_dict()))]
+
+    def bring(self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]) -> None:
+        """An answer is there."""
+        (self._brought[rank],) = pushes
+
+    def take(self, rank: int) -> int | None:
+        """Enter it; the bytes of its push, None if its replica had to restart."""
+        push = ray.get(self._brought.pop(rank))
+        self._master.take(rank, self._master.round, self._read(push))
+        return None if push is None else push.nbytes
+
+    def close(self) -> dict[int, Parcel]:
+        """Close the round; the replies by rank."""
+        return self._parcels(self._master.close())
+
+    def replies(self) -> dict[int, Parcel]:
+        """What opened the round that is open."""
+        return self._parcels({rank: self._master.reply(rank) for rank in self._master.ranks})
+
+    def join(self, rank: int) -> dict[int, Parcel]:
+        """Take in a replica that starts from the master; its reply."""
+        return self._parcels({rank: self._master.join(rank)})
+
+    def leave(self, rank: int) -> None:
+        """Go on without a replica that was lost."""
+        self._master.leave(rank)
+
+    def _read(self, push: np.ndarray | None) -> torch.Tensor | np.ndarray | None:
+        if push is None or self._coded:
+            return push
+        return view(push, self._master.vector.dtype)
+
+    def _parcels(self, replies: dict[int, Reply]) -> dict[int, Parcel]:
+        """Equal replies as one object."""
+        refs: dict[int, ray.ObjectRef] = {}
+        parcels = {}
+        for rank, reply in replies.items():
+            array = pack(reply.vector if reply.code is None else reply.code)
+            key = array.ctypes.data
+            if key not in refs:
+                refs[key] = ray.put(array)
+            parcels[rank] = Parcel([refs[key]], array.nbytes, reply.restart, reply.code is not None)
+        return parcels

@@ -1,0 +1,52 @@
+"""The user's optimiser on some of its parameters, with the state of one that has them all."""
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+
+class Partial:
+    """Lets an optimiser go of the parameters that are frozen, and names the others as before.
+
+    So the states of several parts of one optimiser, put together, are the state of the whole,
+    and each part takes its own out of that.
+
+    Args:
+        inner: made for all parameters, so that it groups them as it always does.
+    """
+
+    def __init__(self, inner: Optimizer) -> None:
+        self._inner = inner
+        self._names = [group["params"] for group in inner.state_dict()["param_groups"]]
+        self._kept: list[int] = []
+        for group, names in zip(inner.param_groups, self._names, strict=True):
+            pairs = list(zip(group["params"], names, strict=True))
+            for p, _ in pairs:
+                if not p.requires_grad:
+                    inner.state.pop(p, None)
+            group["params"] = [p for p, _ in pairs if p.requires_grad]
+            self._kept += [name for p, name in pairs if p.requires_grad]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The part's state, under the names of the whole."""
+        own = self._inner.state_dict()
+        return {
+            "state": {self._kept[i]: state for i, state in own["state"].items()},
+            "param_groups": [
+                group | {"params": names}
+                for group, names in zip(own["param_groups"], self._names, strict=True)
+            ],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the part's own out of the whole's state."""
+        own, whole = self._inner.state_dict(), state["state"]
+        self._inner.load_state_dict(
+            {
+                "state": {i: whole[name] for i, name in enumerate(self._kept) if name in whole},
+                "param_groups": [
+                    saved | {"params": mine["params"]}
+                    for saved, mine in zip(state["param_groups"], own["param_groups"], strict=True)
+                ],
+            }
+        )

@@ -1,0 +1,120 @@
+"""A master in shards: the bits of one that is whole, whatever happens on the way."""
+
+from typing import Any
+
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from parle_ray import simulate
+from parle_ray.errors import ClusterError, InputError
+from parle_ray.strategies import SGD, Parle
+from tests.cluster import task
+from tests.cluster.test_fit import STRATEGIES, master_of
+from tests.cluster.test_resume import Unplugged, kill_replica_at, unplug_at
+
+
+@pytest.mark.parametrize(
+    ("name", "shards"),
+    [("parle", 2), ("parle", 3), ("parle_mean_z", 2), ("diloco", 3), ("sgd", 2), ("sgd", 3)],
+)
+def test_shards_give_the_bits_of_simulate(trainer: Any, name: str, shards: int) -> None:
+    result = trainer(STRATEGIES[name], 3, shards=shards).fit()
+    outcome = simulate(strategy=STRATEGIES[name], num_replicas=3, **task.arguments())
+    assert torch.equal(master_of(result), outcome.master)
+    whole = outcome.history[-1]
+    told = {key: result.metrics[key] for key in whole if key in result.metrics}
+    assert told.pop("distance") == pytest.approx(whole.pop("distance"))
+    assert told == {key: whole[key] for key in told}
+    vector_bytes = 4 * outcome.master.numel()
+    sent = list(result.metrics_dataframe["bytes_sent"])[1:]
+    assert sent == [2 * 3 * vector_bytes] * (task.NUM_ROUNDS - 1)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize("name", ["parle", "sgd"])
+def test_a_run_is_resumed_with_another_number_of_shards(
+    trainer: Any, name: str, before: int, after: int
+) -> None:
+    strategy = STRATEGIES[name]
+    with pytest.raises(Unplugged):
+        trainer(strategy, checkpoint_every=3, on_report=unplug_at(5), shards=before).fit()
+    result = trainer(strategy, shards=after).fit()
+    outcome = simulate(strategy=strategy, num_replicas=2, **task.arguments())
+    assert torch.equal(master_of(result), outcome.master)
+    assert list(result.metrics_dataframe["round"]) == list(range(1, task.NUM_ROUNDS + 1))
+
+
+@pytest.mark.parametrize("strategy", [Parle(sync_every=4), SGD(sync_every=4)], ids=repr)
+def test_a_push_that_is_not_finite_is_refused_by_all(trainer: Any, strategy: Any) -> None:
+    x, labels = task.data()
+
+    def batches_fn(rank: int, num_replicas: int) -> list[tuple[Tensor, Tensor]]:
+        batches = list(zip(x.repeat(4, 1).split(32), labels.repeat(4).split(32), strict=True))
+        if rank == 1:
+            batches[9] = (batches[9][0] * float("nan"), batches[9][1])
+        return batches
+
+    arguments = task.arguments() | {"batches_fn": batches_fn, "evaluate_fn": None}
+    result = trainer(strategy, 2, shards=2, **arguments).fit()
+    outcome = simulate(strategy=strategy, num_replicas=2, **arguments)
+    assert result.metrics["faults"] == outcome.history[-1]["faults"] == 1
+    alive = [report["replicas_alive"] for report in outcome.history]
+    assert list(result.metrics_dataframe["replicas_alive"]) == alive
+    assert torch.equal(master_of(result), outcome.master)
+
+
+def test_codes_are_cut_too(trainer: Any) -> None:
+    def model_fn() -> nn.Module:
+        return nn.Sequential(nn.Linear(10, 5000), nn.ReLU(), nn.Linear(5000, 3))
+
+    changes = {"model_fn": model_fn, "compression": "int8", "num_rounds": 4}
+    result = trainer(STRATEGIES["parle"], 2, shards=2, **changes).fit()
+    arguments = task.arguments() | changes
+    outcome = simulate(strategy=STRATEGIES["parle"], num_replicas=2, **arguments)
+    module = model_fn()
+    module.load_state_dict(load_file(f"{result.checkpoint.path}/model.safetensors"))
+    assert torch.equal(nn.utils.parameters_to_vector(module.parameters()), outcome.master)
+
+
+def test_a_replica_is_replaced_while_the_shards_go_on(trainer: Any) -> None:
+    reports: list[dict[str, Any]] = []
+    kill = kill_replica_at(5, rank=1)
+
+    def listen(report: dict[str, Any]) -> None:
+        reports.append(report)
+        kill(report)
+
+    arguments = {"max_failures": -1, "num_rounds": 400, "shards": 2, "on_report": listen}
+    result = trainer(STRATEGIES["parle"], 2, **arguments).fit()
+    alive = [report["replicas_alive"] for report in reports]
+    assert (len(reports), min(alive), alive[-1]) == (400, 1, 2)
+    assert result.metrics["faults"] == 1
+    assert result.metrics["accuracy"] > 0.9
+
+
+def test_a_lost_shard_ends_the_run_which_can_be_resumed(trainer: Any) -> None:
+    def kill_shard(report: dict[str, Any]) -> None:
+        if report["round"] == 5:
+            ray.kill(ray.get_actor("run/shard-1", namespace="parle_ray"))
+
+    arguments = {"num_rounds": 100, "shards": 2}
+    with pytest.raises(ClusterError, match=r"(?s)shard of the master was lost.* last checkpoint"):
+        trainer(STRATEGIES["diloco"], checkpoint_every=4, on_report=kill_shard, **arguments).fit()
+    result = trainer(STRATEGIES["diloco"], **arguments).fit()
+    outcome = simulate(
+        strategy=STRATEGIES["diloco"],
+        num_replicas=2,
+        **(task.arguments() | {"num_rounds": 100}),
+    )
+    assert torch.equal(master_of(result), outcome.master)
+
+
+@pytest.mark.parametrize(
+    ("shards", "message"), [(0, r"shards must be .*>= 1, got 0"), (500, r"shards must be <= 259 ")]
+)
+def test_what_cannot_be_cut(trainer: Any, shards: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        trainer(STRATEGIES["parle"], shards=shards).fit()
