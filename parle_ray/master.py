@@ -47,9 +47,7 @@ class Master(Roll):
         self.state: State = self.strategy.init_master(self.vector)
         self._fold = Fold(self.vector)
         self._end = task.master_end(self.vector)
-        self._pushed: dict[
-            int, Tensor | np.ndarray
-        ] = {}  # not folded yet: a lower rank is waited for
+        self._pushed: dict[int, Tensor | np.ndarray] = {}  # not folded: a lower rank is still out
 
     @property
     def gap(self) -> float:
