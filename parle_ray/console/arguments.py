@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from parle_ray.console.complaints import shorten
 from parle_ray.console.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
@@ -46,13 +46,7 @@ def read(parser: ArgumentParser, argv: Sequence[str]) -> tuple[Config, bool]:
     Raises:
         InputError: one line that names the argument and the way out.
     """
-    try:
-        given = parser.parse_args(by_class_name(argv), defaults=False)
-        values = vars(parser.instantiate(given))
-    except InputError:
-        raise
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(shorten(str(error))) from error
+    given, values = parse(parser, argv, Config)
     if "optimizer" in given:
         values["optimizer"] = _inner_optimizer(given.optimizer)
     only_print = bool(given.get("print_config"))
@@ -60,6 +54,23 @@ def read(parser: ArgumentParser, argv: Sequence[str]) -> tuple[Config, bool]:
         given.num_epochs = values["num_epochs"] = 10  # a template shows some length
     names = [field.name for field in dataclasses.fields(Config) if field.name in given]
     return Config(**{name: values[name] for name in names}), only_print
+
+
+def parse(
+    parser: ArgumentParser, argv: Sequence[str], kind: type
+) -> tuple[Namespace, dict[str, Any]]:
+    """What `argv` gives of a configuration of this kind, as it stands there and made into values.
+
+    Raises:
+        InputError: one line that names the argument and the way out.
+    """
+    try:
+        given = parser.parse_args(_by_class_name(argv), defaults=False)
+        return given, vars(parser.instantiate(given))
+    except InputError:
+        raise
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise InputError(shorten(str(error), kind)) from error
 
 
 def to_yaml(config: Config) -> str:
@@ -76,7 +87,7 @@ def _inner_optimizer(given: Any) -> InnerOptimizer:
     return InnerOptimizer(given.class_path, arguments)
 
 
-def by_class_name(argv: Sequence[str]) -> list[str]:
+def _by_class_name(argv: Sequence[str]) -> list[str]:
     """`--strategy elastic_sgd` is `--strategy ElasticSGD`."""
     argv = list(argv)
     for i, word in enumerate(argv):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from parle_ray.console.arguments import by_class_name
-from parle_ray.console.complaints import shorten
+from parle_ray.console.arguments import parse
 from parle_ray.console.config import DataConfig, ModelConfig
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
@@ -188,12 +186,6 @@ def read_plan(argv: Sequence[str], prog: str, description: str) -> PlanConfig:
         help="each node sums its replicas' pushes first; null is no, and searched",
     )
     parser.set_defaults(strategy={"class_path": "parle_ray.strategies.Parle"})
-    try:
-        given = parser.parse_args(by_class_name(argv), defaults=False)
-        values = vars(parser.instantiate(given))
-    except InputError:
-        raise
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(shorten(str(error), PlanConfig)) from error
+    given, values = parse(parser, argv, PlanConfig)
     names = [each.name for each in dataclasses.fields(PlanConfig) if each.name in given]
     return PlanConfig(**{name: values[name] for name in names})
