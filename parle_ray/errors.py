@@ -38,6 +38,14 @@ class ClusterError(RuntimeError):
     """Ray cannot be reached, or has lost what a run needs. Exit status 7."""
 
 
+def all_diverged(round: int) -> Diverged:
+    """No replica has finite parameters left."""
+    return Diverged(
+        f"round {round}: every replica's parameters became NaN or infinite; lower the "
+        "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
+    )
+
+
 def check_name(name: str) -> str:
     """A run name that is one plain folder name.
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from parle_ray.errors import Diverged, InputError
+from parle_ray.errors import InputError, all_diverged
 from parle_ray.flat import FlatModule
 from parle_ray.fold import Fold
 from parle_ray.replica import Replica, Reply
@@ -142,10 +142,7 @@ class ReplicaOptimizer(Optimizer):
         for vector in pushed:
             self._fold.add(vector)
         if not self._fold.count:
-            raise Diverged(
-                f"round {round}: every replica's parameters became NaN or infinite; lower the "
-                "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
-            )
+            raise all_diverged(round)
         self._strategy.merge(self.master, self._master_state, self._fold.close(), round)
         self._fold.clear()
 

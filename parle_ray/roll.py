@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from parle_ray.errors import Diverged
+from parle_ray.errors import all_diverged
 
 
 class Roll:
@@ -69,10 +69,7 @@ class Roll:
         """
         assert not self.waiting
         if not num_merged and self._refused:
-            raise Diverged(
-                f"round {self.round}: every replica's parameters became NaN or infinite; lower the "
-                "learning rate (inner optimiser or outer_lr), or raise gamma and rho"
-            )
+            raise all_diverged(self.round)
 
     def turn(self) -> None:
         """Open the next round."""

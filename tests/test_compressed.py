@@ -9,8 +9,11 @@ import torch
 
 from parle_ray import simulate
 from parle_ray.errors import InputError
+from parle_ray.learner import Learner
+from parle_ray.master import Master
 from parle_ray.schedules import Constant
 from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from parle_ray.task import Task
 from tests.problems import Batch, Pieces, batches, crew, play_round, run, same_batches, sgd, task
 
 STRATEGIES: list[Strategy] = [
@@ -43,6 +46,16 @@ def test_a_compressed_run_ends_where_an_exact_one_does(strategy: Strategy, codec
     assert coded.history[-1]["loss"] == pytest.approx(exact.history[-1]["loss"], rel=1e-2)
 
 
+def resumed(fitted: Task, saved: tuple[Any, list[Any]]) -> tuple[Master, list[Learner]]:
+    """A new master and replicas, at the states of a master and its replicas."""
+    master, learners = crew(fitted)
+    master.load_state_dict(saved[0])
+    for learner, state in zip(learners, saved[1], strict=True):
+        learner.start(fitted, master.round, master.start)
+        learner.load_state_dict(state)
+    return master, learners
+
+
 @each_strategy
 def test_it_goes_on_from_a_checkpoint_to_the_same_bits(strategy: Strategy) -> None:
     fitted = task(strategy, num_rounds=9, compression="int8").fitted_to(3)
@@ -52,11 +65,7 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(strategy: Strategy) -> No
     saved = copy.deepcopy((master.state_dict(), [learner.state_dict() for learner in learners]))
     for _ in range(3):
         play_round(master, learners)
-    again, others = crew(fitted)
-    again.load_state_dict(saved[0])
-    for learner, state in zip(others, saved[1], strict=True):
-        learner.start(fitted, again.round, again.start)
-        learner.load_state_dict(state)
+    again, others = resumed(fitted, saved)
     for _ in range(3):
         play_round(again, others)
     assert torch.equal(again.vector, master.vector)
@@ -87,11 +96,7 @@ def test_a_run_may_change_its_codec_when_it_is_resumed() -> None:
     play_round(master, learners)
     saved = copy.deepcopy((master.state_dict(), [learner.state_dict() for learner in learners]))
     coded = task(strategy, num_rounds=9, compression="int8").fitted_to(3)
-    again, others = crew(coded)
-    again.load_state_dict(saved[0])
-    for learner, state in zip(others, saved[1], strict=True):
-        learner.start(coded, again.round, again.start)
-        learner.load_state_dict(state)
+    again, others = resumed(coded, saved)
     for _ in range(3):
         play_round(master, learners)
         play_round(again, others)

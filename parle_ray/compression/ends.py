@@ -58,7 +58,7 @@ class ReplicaEnd:
 
 
 class MasterEnd:
-    """The master's end; arguments as above, and `like`, whose dtype the pushes get."""
+    """The master's end; arguments as above. Pushes are read into the dtype of `known`."""
 
     def __init__(self, name: str, known: Tensor, *, relative: bool) -> None:
         self._sender = Sender(_codec(name), known)
