@@ -28,6 +28,7 @@ BENCHMARKS = {
     "memory": "the coordinator's peak memory for 2 to 16 replicas",
     "bytes": "bytes sent for each step, ours / a ring's all-reduce",
     "scaling": "CPU time of an exchange with 8 replicas / with 2",
+    "plan": "a round as `python -m parle_ray plan` predicts it / as it is",
     "network": "samples a second on slow networks, ours / Ray Train's (needs root)",
 }
 """Name, which is its file in `jobs/benchmarks`, imported when asked for -> what it compares."""
