@@ -8,6 +8,7 @@ from statistics import median
 import torch
 import torch.distributed as dist
 
+from jobs.benchmarks.bare_ray import round_trips_s
 from jobs.benchmarks.harness import Benchmark, Case
 from jobs.benchmarks.ours import cluster, train
 from jobs.benchmarks.problems import Vector
@@ -41,10 +42,11 @@ def benchmark(quick: bool) -> Benchmark:
                     "local SGD (ours), waited for": partial(
                         _ours, size, 1, times, kind=StampedLocalSGD
                     ),
+                    "the same calls on bare Ray": partial(_bare_ray, size, times),
                     "gloo all-reduce": partial(_all_reduce, size, times),
                     "memcpy": partial(_memcpy, size, times),
                 },
-                bases=("memcpy", "gloo all-reduce"),
+                bases=("memcpy", "gloo all-reduce", "the same calls on bare Ray"),
             )
             for name, size in sizes.items()
         ],
@@ -71,6 +73,10 @@ def _ours(
     leads = dict(enumerate(trace.lead_s(), start=1))
     last = [trace.reports[k]["exchange_s"] - leads[k] for k in range(SKIP, SKIP + rounds)]
     return {"last_ms": 1e3 * median(last), "exchange_ms": 1e3 * trace.median("exchange_s", SKIP)}
+
+
+def _bare_ray(num_params: int, times: int) -> Mapping[str, float]:
+    return _alike(1e3 * median(round_trips_s(num_params, SKIP + times)[SKIP:]))
 
 
 def _all_reduce(num_params: int, times: int) -> Mapping[str, float]:
