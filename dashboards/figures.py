@@ -1,12 +1,14 @@
 """The figures of a run or of several, in Plotly; one function, one figure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from parle_ray.metrics import UNITS
+from parle_ray.reports import read as read_reports
+from parle_ray.storage import open_folder
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito's, which colour-blind people can tell apart."""
@@ -15,12 +17,13 @@ Runs = Mapping[str, pd.DataFrame]
 """Name of a run -> its reports, one row a round."""
 
 
-def read(folders: list[Path]) -> dict[str, pd.DataFrame]:
-    """The reports of run folders, by the folders' names; a running one as far as it is."""
-    return {
-        folder.name: pd.read_json(folder / "result.json", lines=True)
-        for folder in map(Path, folders)
-    }
+def read(folders: Iterable[str | Path]) -> dict[str, pd.DataFrame]:
+    """The reports of run folders, by the folders' names; a running one as far as it is.
+
+    A folder may be a URI, such as `s3://bucket/runs/mine`.
+    """
+    runs = map(open_folder, folders)
+    return {run.name: pd.DataFrame(read_reports(run)) for run in runs}
 
 
 def error(runs: Runs) -> go.Figure:

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dashboards import figures
+from parle_ray import reports
+from parle_ray.errors import InputError
+from parle_ray.storage import open_folder
 
 
-def write(folders: list[Path], out: Path) -> Path:
+def write(folders: Sequence[str | Path], out: Path) -> Path:
     """Write the report of run folders; its path."""
     runs = figures.read(folders)
     parts = [
@@ -31,12 +34,14 @@ def write(folders: list[Path], out: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m dashboards.report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, with a result.json each")
+    parser.add_argument("runs", nargs="+", help="run folders or URIs, with a result.json each")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
     arguments = parser.parse_args(argv)
     for run in arguments.runs:
-        if not (run / "result.json").is_file():
-            parser.error(f"{run} is no run folder: it has no result.json")
+        try:
+            open_folder(run).read(reports.NAME)
+        except (OSError, InputError) as error:
+            parser.error(f"{run} is no run folder: it has no {reports.NAME} ({error})")
     print(write(arguments.runs, arguments.out))
 
 

@@ -3,23 +3,25 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import ray
 import torch
-from ray.train import Checkpoint, Result, RunConfig, ScalingConfig
+from ray.train import Result, RunConfig, ScalingConfig
 
 from parle_ray import checkpoint
 from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
-from parle_ray.cluster.states import join_states
-from parle_ray.cluster.supervisor import Resume, Supervisor
+from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
+from parle_ray.keeper import Keeper
 from parle_ray.progress import Progress
+from parle_ray.reports import Report, Reports
+from parle_ray.resume import newest
 from parle_ray.run_folder import RunFolder
+from parle_ray.spec import settings, spec
 from parle_ray.strategies import Strategy
 from parle_ray.stretches import check_shards
 from parle_ray.task import (
@@ -32,7 +34,6 @@ from parle_ray.task import (
     Task,
 )
 
-Report = dict[str, Any]
 Listener = Callable[[Report], None]
 
 KEEP = 2
@@ -148,8 +149,11 @@ class ParleTrainer:
         config = self._run_config
         connect()
         name = config.name or f"parle_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-        folder = RunFolder(config.storage_path or Path.home() / "ray_results", name)
-        placement.check_shared(folder.path)
+        folder = RunFolder(
+            config.storage_path or Path.home() / "ray_results", name, config.storage_filesystem
+        )
+        if folder.is_local:  # what is no folder of a machine is the same from all
+            placement.check_shared(Path(folder.path))
         with Progress() as progress:
             listen = self._on_report or progress.update
             supervisor = Supervisor(
@@ -170,47 +174,39 @@ class ParleTrainer:
         listen: Listener,
         say: Callable[[str], None],
     ) -> Result:
-        config = self._run_config
-        round, resume = _newest(folder, say)
-        reports = folder.keep_reports_until(round)
+        config, run = self._run_config, folder.folder
+        resources = placement.replica_resources(self._scaling)
+        made_with = spec(self._task, self._config, resources)
+        round, resume = newest(run, self._task, made_with, say)
+        reports = Reports(run, say)
+        reports.keep_until(round)
         if self._task.num_rounds is not None and round >= self._task.num_rounds:
             say(f"nothing is left to train: {round} of {self._task.num_rounds} rounds are done")
-            return _result(folder, reports)
-        folder.describe(self._config or self._described(folder.path.name), _environment())
+            return folder.result(reports.all)
+        run.sweep(checkpoint.PREFIX)
+        folder.describe(self._config or self._described(folder.name), _environment())
         kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
-        keeper = _Keeper(folder, kept or KEEP, supervisor.let_go)
         callbacks: list[Any] = list(config.callbacks or ())
-        try:
+        keeper = Keeper(run, made_with, kept or KEEP, let_go=supervisor.let_go, say=say)
+        with reports, keeper:
             for report in supervisor.run(
                 resume=resume,
                 checkpoint_every=self._checkpoint_every,
                 evaluate_every=self._evaluate_every,
             ):
                 cut = report.pop("cut", None)
+                reports.append(report)
                 if cut is not None:
                     keeper.keep(cut)
-                reports.append(report)
-                folder.append(report)
+                    reports.flush()
+                keeper.check()
                 listen(report)
                 for callback in callbacks:
                     callback.after_report(None, [report], None)
-        finally:
-            keeper.close()
-        return _result(folder, reports)
+        return folder.result(reports.all)
 
     def _described(self, name: str) -> dict[str, Any]:
-        task = self._task
-        return {
-            "name": name,
-            "strategy": repr(task.strategy),
-            "num_replicas": task.num_replicas,
-            "num_rounds": task.num_rounds,
-            "num_epochs": task.num_epochs,
-            "seed": task.seed,
-            "compression": task.compression,
-            "shards": self._shards,
-            "execution": repr(task.execution),
-        }
+        return {"name": name, **settings(self._task), "shards": self._shards}
 
 
 def _environment() -> dict[str, Any]:
@@ -222,65 +218,3 @@ def _environment() -> dict[str, Any]:
             "torch": str(torch.__version__),
         },
     }
-
-
-class _Keeper:
-    """Writes checkpoints one after the other, beside the training."""
-
-    def __init__(self, folder: RunFolder, num_to_keep: int, let_go: Callable[[int], None]) -> None:
-        self._folder, self._keep, self._let_go = folder, num_to_keep, let_go
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._written: list[Future[None]] = []
-
-    def keep(self, cut: dict[str, Any]) -> None:
-        """Write a cut in the background; the failure of an earlier one is raised here."""
-        for earlier in [f for f in self._written if f.done()]:
-            self._written.remove(earlier)
-            earlier.result()
-        self._written.append(self._writer.submit(self._write, cut))
-
-    def close(self) -> None:
-        """Wait until everything is written."""
-        self._writer.shutdown(wait=True)
-        for written in self._written:
-            written.result()
-
-    def _write(self, cut: dict[str, Any]) -> None:
-        master, model = join_states(ray.get(cut["master"])), ray.get(cut["model"])
-        replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
-        self._let_go(cut["round"])
-        checkpoint.save(
-            self._folder.path,
-            cut["round"],
-            master=master,
-            replicas=replicas,
-            model=model["model"],
-        )
-        self._folder.prune(checkpoint.folders(self._folder.path), self._keep)
-
-
-def _newest(folder: RunFolder, say: Callable[[str], None]) -> tuple[int, Resume | None]:
-    """The newest checkpoint that can be read, and its round; 0 and None without one."""
-    for found in reversed(checkpoint.folders(folder.path)):
-        try:
-            round, resume = checkpoint.load(found)
-        except InputError as error:
-            say(f"{error}; trying the one before")
-            continue
-        say(f"going on from {found}")
-        return round, resume
-    return 0, None
-
-
-def _result(folder: RunFolder, reports: list[Report]) -> Result:
-    found = checkpoint.folders(folder.path)
-    by_round = {report["round"]: report for report in reports}
-    kept = [(Checkpoint(str(f)), by_round.get(checkpoint.round_of(f), {})) for f in found]
-    return Result(
-        metrics=reports[-1] if reports else None,
-        checkpoint=kept[-1][0] if kept else None,
-        error=None,
-        path=str(folder.path),
-        metrics_dataframe=folder.write_table(reports),
-        best_checkpoints=kept,
-    )

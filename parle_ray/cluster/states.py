@@ -1,6 +1,10 @@
-"""The packed state of a master, from those of its shards and back: a checkpoint knows no shards."""
+"""The packed states of a run; a master's from those of its shards and back.
+
+A checkpoint knows no shards.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,14 @@ from parle_ray.cluster.wire import Packed
 
 VECTORS = ("vector", "strategy", "end")
 """The entries of `Master.state_dict` that are vectors, or dicts of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Packed states of an earlier run (see `wire.pack_tree`), by which this one goes on."""
+
+    master: Any
+    replicas: dict[int, Any]
 
 
 def join_states(states: Sequence[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.links import choose_codec
 from parle_ray.cluster.replica_actor import ReplicaActor
 from parle_ray.cluster.shard_actor import ShardActor
+from parle_ray.cluster.states import Resume
 from parle_ray.errors import ClusterError, Diverged, InputError, UserCodeError
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
@@ -26,14 +26,6 @@ NAME_S = 5.0
 """How long a name may stay taken by a run that has just ended."""
 START_S = 30.0
 """How often the user is told what replicas wait for that are not placed yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resume:
-    """Packed states of an earlier run (see `wire.pack_tree`), by which this one goes on."""
-
-    master: Any
-    replicas: dict[int, Any]
 
 
 class Supervisor:

@@ -86,7 +86,6 @@ def _train(config: Config, command: str) -> None:
 
     connect(config.address)
     name = config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    storage = Path(config.storage_path).expanduser().absolute()
     asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
     resources = {name: amount for name, amount in asked.items() if amount is not None}
     trainer = ParleTrainer(
@@ -101,7 +100,7 @@ def _train(config: Config, command: str) -> None:
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(storage),
+            storage_path=config.storage_path,
             failure_config=FailureConfig(
                 max_failures=-1 if config.max_failures is None else config.max_failures
             ),
@@ -112,4 +111,4 @@ def _train(config: Config, command: str) -> None:
     assert reports is not None
     assert result.metrics is not None
     moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
-    print(outcome(result.metrics, moved, result.path, result.checkpoint))
+    print(outcome(result.metrics, moved, result))

@@ -1,8 +1,9 @@
 """The lines above and below a run on the command line."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from pyarrow.fs import FileSelector
 
 from parle_ray.console.recipe import Recipe
 
@@ -32,17 +33,16 @@ def traffic(recipe: Recipe, num_rounds: int, num_bytes: int) -> str:
     return told if every == 1 else f"{told} (every step: {size(num_bytes * every)})"
 
 
-def outcome(
-    metrics: Mapping[str, Any], moved: str, path: str | None = None, checkpoint: Any = None
-) -> str:
-    """How the run ended and where its files are."""
+def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None) -> str:
+    """How the run ended and, with the `Result` of one on Ray, where its files are."""
     score = f"master {100 * metrics['accuracy']:.1f} %  |  " if "accuracy" in metrics else ""
     lines = [f"  {score}{moved}"]
-    if path is not None:
-        files = sorted(entry.name for entry in Path(path).iterdir() if entry.name[0] != ".")
-        lines.append(f"  run      {path}     ({', '.join(files)})")
-    if checkpoint is not None:
-        lines.append(f"  model    {Path(checkpoint.path) / 'model.safetensors'}")
+    if result is not None:
+        entries = result.filesystem.get_file_info(FileSelector(result.path))
+        files = sorted(entry.base_name for entry in entries if entry.base_name[0] != ".")
+        lines.append(f"  run      {result.path}     ({', '.join(files)})")
+        if result.checkpoint is not None:
+            lines.append(f"  model    {result.checkpoint.path}/model.safetensors")
     return "\n".join(lines)
 
 

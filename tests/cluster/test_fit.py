@@ -37,7 +37,8 @@ STRATEGIES: dict[str, Strategy] = {
 
 def master_of(result: Any) -> Tensor:
     """The parameters in the checkpoint's plain `state_dict`, `(num_params,)`."""
-    state = load_file(Path(result.checkpoint.path) / "model.safetensors")
+    with result.checkpoint.as_directory() as folder:
+        state = load_file(Path(folder) / "model.safetensors")
     module = task.arguments()["model_fn"]()
     module.load_state_dict(state)
     return torch.nn.utils.parameters_to_vector(module.parameters()).detach()

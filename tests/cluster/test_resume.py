@@ -1,5 +1,6 @@
 """Interrupted runs go on from their last checkpoint, to the bits of an uninterrupted one."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import pytest
 import ray
 import torch
+from ray.train import RunConfig
 
+from dashboards import figures
 from parle_ray import checkpoint, simulate
-from parle_ray.errors import ClusterError
+from parle_ray.errors import ClusterError, StorageError
+from parle_ray.storage import Folder, open_folder
+from parle_ray.strategies import Strategy
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
 
@@ -26,17 +31,32 @@ def unplug_at(round: int) -> Any:
     return listen
 
 
-@pytest.mark.parametrize("name", ["parle", "parle_mean_z", "sgd", "easgd"])
+@pytest.mark.parametrize("name", ["parle", "parle_mean_z", "sgd"])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(trainer: Any, name: str) -> None:
-    strategy = STRATEGIES[name]
+    stop_and_go_on(trainer, STRATEGIES[name])
+
+
+def test_a_run_in_an_object_store_is_resumed_too(trainer: Any, bucket: str) -> None:
+    uri = f"s3://key:secret@bucket/runs?{bucket}"
+    config = RunConfig(name="run", storage_path=uri)
+    result = stop_and_go_on(trainer, STRATEGIES["easgd"], run_config=config)
+    assert result.filesystem.type_name == "s3"
+    assert result.path == "bucket/runs/run"
+    (table,) = figures.read([uri.replace("/runs?", "/runs/run?")]).values()
+    assert list(table["round"]) == list(range(1, task.NUM_ROUNDS + 1))
+
+
+def stop_and_go_on(trainer: Any, strategy: Strategy, **changes: Any) -> Any:
+    """The result of a run that was cut off and started again; its bits are checked."""
     with pytest.raises(Unplugged):
-        trainer(strategy, checkpoint_every=3, on_report=unplug_at(5)).fit()
+        trainer(strategy, checkpoint_every=3, on_report=unplug_at(5), **changes).fit()
     seen: list[int] = []
-    result = trainer(strategy, on_report=lambda report: seen.append(report["round"])).fit()
+    result = trainer(strategy, on_report=lambda r: seen.append(r["round"]), **changes).fit()
     outcome = simulate(strategy=strategy, num_replicas=2, **task.arguments())
     assert seen == list(range(4, task.NUM_ROUNDS + 1))
     assert torch.equal(master_of(result), outcome.master)
     assert list(result.metrics_dataframe["round"]) == list(range(1, task.NUM_ROUNDS + 1))
+    return result
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(trainer: Any) -> None:
@@ -57,10 +77,23 @@ def test_a_finished_run_is_not_trained_again(trainer: Any) -> None:
     assert second.metrics == first.metrics
 
 
-def test_only_the_last_checkpoints_are_kept(trainer: Any) -> None:
+def test_only_the_last_checkpoints_are_kept_and_one_that_fails_is_done_without(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = checkpoint.save
+
+    def full_at_four(run: Folder, round: int, **states: Any) -> None:
+        if round == 4:
+            raise StorageError("checkpoint_000004: No space left on device")
+        save(run, round, **states)
+
+    monkeypatch.setattr(checkpoint, "save", full_at_four)
     result = trainer(STRATEGIES["parle"], checkpoint_every=2).fit()
-    kept = checkpoint.folders(Path(result.path))
-    assert [checkpoint.round_of(folder) for folder in kept] == [6, 8]
+    said = capsys.readouterr().err
+    assert re.search(r"No space left on device; it takes \d\.\d MB; the run goes on", said)
+    assert said.count("No space") == said.count("the checkpoint is written again") == 1
+    kept = checkpoint.names(open_folder(result.path))
+    assert [checkpoint.round_of(name) for name in kept] == [6, 8]
 
 
 def kill_replica_at(round: int, rank: int) -> Any:

@@ -1,0 +1,103 @@
+"""Writes the checkpoints of a run, one after the other, beside the training."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+
+from parle_ray import checkpoint
+from parle_ray.cluster.states import join_states
+from parle_ray.errors import StorageError
+from parle_ray.patience import Patience
+from parle_ray.storage import Folder
+from parle_ray.trees import num_bytes
+
+
+class Keeper:
+    """Takes the cuts of a run; leaving its `with` waits until all are written.
+
+    A checkpoint that cannot be written leaves the one before, and the run goes on; see `Patience`.
+
+    Args:
+        run: the run folder.
+        spec: what the run is made with.
+        num_to_keep: checkpoints that stay.
+        let_go: takes the round of a cut whose states have been fetched.
+        say: takes a line for the user.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        spec: dict[str, Any],
+        num_to_keep: int,
+        *,
+        let_go: Callable[[int], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._run, self._spec, self._num_to_keep = run, spec, num_to_keep
+        self._let_go, self._say = let_go, say
+        self._patience = Patience("checkpoint", say)
+        self._last_error: StorageError | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._under_way: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.shutdown(wait=True)
+        if error is None:
+            self.check()
+            if self._last_error is not None:
+                raise self._last_error
+
+    def keep(self, cut: dict[str, Any]) -> None:
+        """Write a cut in the background."""
+        self._under_way.append(self._writer.submit(self._write, cut))
+
+    def check(self) -> None:
+        """Raise what ended the writing, if anything did.
+
+        Raises:
+            StorageError: three checkpoints in a row could not be written.
+        """
+        for earlier in [f for f in self._under_way if f.done()]:
+            self._under_way.remove(earlier)
+            earlier.result()
+
+    def _write(self, cut: dict[str, Any]) -> None:
+        states = {
+            "master": join_states(ray.get(cut["master"])),
+            "model": ray.get(cut["model"])["model"],
+            "replicas": {rank: ray.get(ref) for rank, ref in cut["replicas"].items()},
+        }
+        self._let_go(cut["round"])
+        if self._patience.attempt(lambda: self._save(cut["round"], states)):
+            self._prune(cut["round"])
+
+    def _save(self, round: int, states: dict[str, Any]) -> None:
+        try:
+            checkpoint.save(self._run, round, spec=self._spec, **states)
+        except StorageError as error:
+            needed = num_bytes(list(states.values()))
+            self._last_error = StorageError(f"{error}; it takes {needed / 1e6:.1f} MB")
+            raise self._last_error from error
+        self._last_error = None
+
+    def _prune(self, round: int) -> None:
+        """Remove what is too many, and what came after `round` in a run that was given up."""
+        names = checkpoint.names(self._run)
+        mine = [name for name in names if checkpoint.round_of(name) <= round]
+        for name in {*names} - {*mine[-self._num_to_keep :]}:
+            try:
+                self._run.remove(name)
+            except OSError as error:
+                self._say(f"{self._run}/{name} cannot be removed: {error}")

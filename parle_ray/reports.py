@@ -1,0 +1,117 @@
+"""`result.json`: one JSON line a round, readable while a run goes on."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from parle_ray.errors import StorageError
+from parle_ray.patience import Patience
+from parle_ray.storage import Folder, LocalFolder
+
+NAME = "result.json"
+REWRITE_S = 5.0
+"""How often the file is written anew where it cannot grow."""
+
+Report = dict[str, Any]
+
+
+class Reports:
+    """The reports of a run, in memory and in its folder.
+
+    Where the storage fails the file stays behind until the next `flush`, which writes all of it;
+    leaving the `with` of the reports is the last.
+
+    Args:
+        run: the run folder.
+        say: takes a line for the user.
+        clock: seconds; for tests.
+
+    Attributes:
+        all: the reports, in order.
+    """
+
+    def __init__(
+        self,
+        run: Folder,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run, self._clock = run, clock
+        self._patience = Patience(NAME, say)
+        self.all = read(run)
+        self._num_written = len(self.all)
+        self._written_at = clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(StorageError) if error else nullcontext():
+            self.flush(last=True)
+
+    def keep_until(self, round: int) -> None:
+        """Drop those after `round`, which a resumed run will make again."""
+        self.all = [report for report in self.all if report["round"] <= round]
+        self._rewrite()
+
+    def append(self, report: Report) -> None:
+        """One more line, at once where a file can grow, else with others in a few seconds."""
+        self.all.append(report)
+        if self._patience.failures:
+            return
+        if isinstance(self._run, LocalFolder):
+            self._patience.attempt(self._append)
+        elif self._clock() - self._written_at >= REWRITE_S:
+            self._patience.attempt(self._rewrite)
+
+    def flush(self, *, last: bool = False) -> None:
+        """Write what the file lacks.
+
+        Raises:
+            StorageError: the last attempt failed, or the third in a row.
+        """
+        if self._num_written < len(self.all):
+            self._patience.attempt(self._rewrite, last=last)
+
+    def _append(self) -> None:
+        assert isinstance(self._run, LocalFolder)
+        try:
+            self._run.append(NAME, _lines(self.all[-1:]))
+        except OSError as error:
+            raise StorageError(f"{self._run}/{NAME} cannot be written: {error}") from error
+        self._num_written += 1
+
+    def _rewrite(self) -> None:
+        self._written_at = self._clock()
+        try:
+            self._run.write(NAME, _lines(self.all))
+        except OSError as error:
+            raise StorageError(f"{self._run}/{NAME} cannot be written: {error}") from error
+        self._num_written = len(self.all)
+
+
+def read(run: Folder) -> list[Report]:
+    """The reports in a run folder; a torn last line, left by a kill, is passed over."""
+    try:
+        text = run.read(NAME).decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _lines(reports: list[Report]) -> bytes:
+    return "".join(json.dumps(report) + "\n" for report in reports).encode()

@@ -1,0 +1,183 @@
+"""A checkpoint that does not fit is refused with the reason; what differs otherwise is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from parle_ray import checkpoint
+from parle_ray.errors import InputError, StorageError
+from parle_ray.patience import Patience
+from parle_ray.resume import newest
+from parle_ray.spec import changes, spec
+from parle_ray.storage import Folder, open_folder
+from parle_ray.strategies import ElasticSGD, Parle
+from parle_ray.task import Task
+from tests.cuts import Crew
+from tests.problems import Pieces, sgd, task
+
+RESOURCES = {"CPU": 1.0}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Folder:
+    folder = open_folder(tmp_path, "run")
+    folder.make()
+    return folder
+
+
+def decayed(inner: torch.optim.Optimizer) -> Any:
+    return torch.optim.lr_scheduler.ExponentialLR(inner, 0.5)
+
+
+def write(run: Folder, given: Task, rounds: list[int], **config: Any) -> None:
+    crew = Crew(given.fitted_to(3))
+    for round in rounds:
+        crew.play(round - crew.master.round)
+        checkpoint.save(run, round, spec=spec(given, config, RESOURCES), **crew.cut())
+
+
+def go_on(run: Folder, given: Task, **config: Any) -> tuple[int, list[str]]:
+    """The round and what was said."""
+    said: list[str] = []
+    return newest(run, given, spec(given, config, RESOURCES), said.append)[0], said
+
+
+def test_without_a_checkpoint_a_run_starts_anew(run: Folder) -> None:
+    assert go_on(run, task(Parle())) == (0, [])
+
+
+def test_the_same_task_goes_on_without_another_word(run: Folder) -> None:
+    given = task(Parle(), lr_scheduler_fn=decayed, inner_optimizer_fn=sgd(momentum=0.9))
+    write(run, given, [1, 2], data={"batch_size": 8})
+    round, said = go_on(run, given, data={"batch_size": 8}, storage_path="elsewhere")
+    assert round == 2
+    assert said == [f"going on from {run}/checkpoint_000002"]
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_the_reason(run: Folder) -> None:
+    write(run, task(Parle()), [1, 2])
+    (Path(run.path) / "checkpoint_000002" / "master.safetensors").write_bytes(b"torn")
+    round, said = go_on(run, task(Parle()))
+    assert round == 1
+    assert said[0].endswith("master.safetensors is damaged (its SHA-256 differs); passed over")
+
+
+class Wider(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(7, 1, bias=False, dtype=torch.float64)
+
+
+class Longer(Pieces):
+    """The same number of parameters, in other pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row = nn.Parameter(self.row.detach().reshape(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"strategy": ElasticSGD()}, "was made by the strategy Parle, not ElasticSGD"),
+        ({"strategy": Parle(reference="mean_z")}, r"coordinator of Parle\(.* other vectors"),
+        ({"model_fn": Wider}, r"matrix is float64 \(2, 2\) there and absent in model_fn's"),
+        ({"model_fn": Longer}, r"row is float64 \(1,\) there and float64 \(1, 1\)"),
+        ({"model_fn": lambda: Pieces().float()}, r"is float64 .* and float32"),
+        (
+            {"model_fn": lambda: _frozen(Pieces())},
+            "6 trained parameters of float64 there and 5 of float64",
+        ),
+        ({"inner_optimizer_fn": torch.optim.Adam}, "gives another optimiser"),
+        (
+            {"inner_optimizer_fn": lambda p: torch.optim.SGD([{"params": [q]} for q in p], lr=1)},
+            "groups the parameters otherwise",
+        ),
+        ({"lr_scheduler_fn": decayed}, "lr_scheduler_fn gives another schedule"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_no_run_starts_over_it(
+    run: Folder, other: dict[str, Any], reason: str
+) -> None:
+    write(run, task(Parle()), [1, 2])
+    changed = task(
+        other.get("strategy", Parle()), **{k: other[k] for k in other if k != "strategy"}
+    )
+    with pytest.raises(InputError, match=f"(?s)000002: .*{reason}.*000001: .*{reason}") as refusal:
+        go_on(run, changed)
+    assert "none that can be used" in str(refusal.value)
+    assert "another name to start anew, or remove the folder" in str(refusal.value)
+
+
+def _frozen(module: Pieces) -> Pieces:
+    module.scalar.requires_grad_(False)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"num_replicas": 3}, "num_replicas was 2, is 3"),
+        ({"num_replicas": 1}, "num_replicas was 2, is 1"),
+        ({"seed": 5}, "seed was 0, is 5"),
+        ({"compression": "int8"}, "compression was none, is int8"),
+        ({"num_rounds": 9}, "num_rounds was 3, is 9"),
+        ({"strategy": Parle(rho=2.0)}, "strategy.rho was 4.0, is 2.0"),
+        (
+            {"inner_optimizer_fn": sgd(0.05)},
+            "the optimiser goes on with lr 0.1 as saved, not 0.05",
+        ),
+    ],
+)
+def test_what_differs_and_fits_is_said_and_the_run_goes_on(
+    run: Folder, other: dict[str, Any], said: str
+) -> None:
+    write(run, task(Parle()), [1])
+    changed = task(
+        other.get("strategy", Parle()), **{k: other[k] for k in other if k != "strategy"}
+    )
+    lines: list[str] = []
+    round, resume = newest(run, changed, spec(changed, {}, RESOURCES), lines.append)
+    assert round == 1
+    assert lines[1:] == [f"not the bits of an uninterrupted run: {said}"]
+    crew = Crew(changed.fitted_to(3), resume)
+    crew.play(2)
+    assert torch.isfinite(crew.bits()).all()
+
+
+def test_settings_of_the_command_line_and_of_the_machine_are_compared_too() -> None:
+    given = task(Parle())
+    was = spec(given, {"data": {"batch_size": 8, "name": "digits"}, "name": "a"}, {"CPU": 1})
+    now = spec(given, {"data": {"batch_size": 9, "name": "digits"}, "name": "b"}, {"CPU": 2})
+    assert changes(was, now) == ["data.batch_size was 8, is 9", "machine.threads was 1, is 2"]
+
+
+def test_storage_may_fail_twice_in_a_row_and_is_complained_of_once() -> None:
+    said: list[str] = []
+    patience = Patience("checkpoint", said.append)
+
+    def fail() -> None:
+        raise StorageError("it is full")
+
+    for _ in range(2):
+        assert not patience.attempt(fail)
+        assert not patience.attempt(fail)
+        assert patience.attempt(lambda: None)
+    assert said == 2 * [
+        "it is full; the run goes on, and the next checkpoint is tried",
+        "the checkpoint is written again",
+    ]
+    assert not patience.attempt(fail)
+    assert not patience.attempt(fail)
+    with pytest.raises(StorageError, match="it is full; checkpoint: 3 failures in a row"):
+        patience.attempt(fail)
+
+
+def test_a_failing_last_attempt_is_one_too_many() -> None:
+    def fail() -> None:
+        raise StorageError("it is full")
+
+    with pytest.raises(StorageError, match="it is full"):
+        Patience("checkpoint", print).attempt(fail, last=True)
