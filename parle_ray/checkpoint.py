@@ -27,8 +27,8 @@ from safetensors.torch import save_file as save_torch_file
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError, StorageError
+from parle_ray.skeleton import put_arrays, take_arrays
 from parle_ray.storage import VOUCHER, Folder
-from parle_ray.trees import put_arrays, take_arrays
 
 FORMAT = 2
 PREFIX = "checkpoint_"

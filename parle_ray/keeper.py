@@ -8,17 +8,17 @@ from typing import Any, Self
 import ray
 
 from parle_ray import checkpoint
+from parle_ray.attempts import Attempts
 from parle_ray.cluster.states import join_states
 from parle_ray.errors import StorageError
-from parle_ray.patience import Patience
+from parle_ray.skeleton import num_bytes
 from parle_ray.storage import Folder
-from parle_ray.trees import num_bytes
 
 
 class Keeper:
     """Takes the cuts of a run; leaving its `with` waits until all are written.
 
-    A checkpoint that cannot be written leaves the one before, and the run goes on; see `Patience`.
+    A checkpoint that cannot be written leaves the one before, and the run goes on; see `Attempts`.
 
     Args:
         run: the run folder.
@@ -39,7 +39,7 @@ class Keeper:
     ) -> None:
         self._run, self._spec, self._num_to_keep = run, spec, num_to_keep
         self._let_go, self._say = let_go, say
-        self._patience = Patience("checkpoint", say)
+        self._attempts = Attempts("checkpoint", say)
         self._last_error: StorageError | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: list[Future[None]] = []
@@ -80,7 +80,7 @@ class Keeper:
             "replicas": {rank: ray.get(ref) for rank, ref in cut["replicas"].items()},
         }
         self._let_go(cut["round"])
-        if self._patience.attempt(lambda: self._save(cut["round"], states)):
+        if self._attempts.make(lambda: self._save(cut["round"], states)):
             self._prune(cut["round"])
 
     def _save(self, round: int, states: dict[str, Any]) -> None:

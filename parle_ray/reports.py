@@ -7,8 +7,8 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from parle_ray.attempts import Attempts
 from parle_ray.errors import StorageError
-from parle_ray.patience import Patience
 from parle_ray.storage import Folder, LocalFolder
 
 NAME = "result.json"
@@ -40,7 +40,7 @@ class Reports:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run, self._clock = run, clock
-        self._patience = Patience(NAME, say)
+        self._attempts = Attempts(NAME, say)
         self.all = read(run)
         self._num_written = len(self.all)
         self._written_at = clock()
@@ -65,12 +65,12 @@ class Reports:
     def append(self, report: Report) -> None:
         """One more line, at once where a file can grow, else with others in a few seconds."""
         self.all.append(report)
-        if self._patience.failures:
+        if self._attempts.failures:
             return
         if isinstance(self._run, LocalFolder):
-            self._patience.attempt(self._append)
+            self._attempts.make(self._append)
         elif self._clock() - self._written_at >= REWRITE_S:
-            self._patience.attempt(self._rewrite)
+            self._attempts.make(self._rewrite)
 
     def flush(self, *, last: bool = False) -> None:
         """Write what the file lacks.
@@ -79,7 +79,7 @@ class Reports:
             StorageError: the last attempt failed, or the third in a row.
         """
         if self._num_written < len(self.all):
-            self._patience.attempt(self._rewrite, last=last)
+            self._attempts.make(self._rewrite, last=last)
 
     def _append(self) -> None:
         assert isinstance(self._run, LocalFolder)

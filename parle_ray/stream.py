@@ -1,6 +1,7 @@
 """The batches of one replica, for ever, with a position that can be saved."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from parle_ray.errors import InputError
@@ -95,5 +96,5 @@ class BatchStream:
         if self._batch > 0:
             self._generators.load_state_dict(self._entered_with)
             self._iterator = iter(self._batches)
-            for _ in range(self._batch):
-                next(self._iterator)
+            for _ in islice(self._iterator, self._batch):  # a pass may be shorter than it was
+                pass

@@ -60,10 +60,11 @@ class ParleTrainer:
         evaluate_every: rounds; None: as often as takes a tenth of the time, and at the end.
         scaling_config: `num_workers` is the number of replicas; `use_gpu`,
             `resources_per_worker` and `placement_strategy` as in Ray Train.
-        run_config: `name` and `storage_path` of the run folder; a run with the name of an
-            earlier one goes on from its last checkpoint. `checkpoint_config.num_to_keep`
-            (2 if not given) and `failure_config.max_failures` (replicas that may be lost and
-            replaced; -1: no limit) as in Ray Train, `callbacks` too.
+        run_config: `name` and `storage_path` of the run folder, which may be a URI of any
+            `pyarrow.fs` filesystem or be on `storage_filesystem`; a run with the name of an
+            earlier one goes on from its last checkpoint that fits, or is refused if none does.
+            `checkpoint_config.num_to_keep` (2 if not given) and `failure_config.max_failures`
+            (replicas that may be lost and replaced; -1: no limit) as in Ray Train, `callbacks` too.
         compression: how vectors travel: `"none"`, exactly; `"bf16"`, `"int8"`, `"int4"`, with what
             a code loses fed back; `"auto"` measures the links and takes what pays.
         shards: actors among which the master is cut, spread over the nodes, so that a round
@@ -144,7 +145,7 @@ class ParleTrainer:
             UserCodeError: a function of the user raised; the message has the traceback.
             Diverged: no replica has a finite parameter left.
             ClusterError: replicas or coordinator were lost for good.
-            StorageError: the run folder cannot be written any more.
+            StorageError: the run folder cannot be read, or not be written any more.
         """
         config = self._run_config
         connect()

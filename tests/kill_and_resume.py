@@ -24,6 +24,8 @@ from parle_ray import checkpoint
 from parle_ray.reports import read
 from parle_ray.storage import open_folder
 
+MARK = "PARLE_KILL_AND_RESUME"
+"""In the environment of a job, by which all its processes are known."""
 NUM_ROUNDS = 400
 EVERY = 20
 LIMIT_S = 300.0
@@ -53,23 +55,24 @@ def job(storage: str) -> None:
 
 def start(storage: Path) -> subprocess.Popen[bytes]:
     """The job, as the leader of a session of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.kill_and_resume", "--job", str(storage)],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=(storage / "log").open("ab"),
-        env=os.environ | {"PARLE_KILL_AND_RESUME": str(storage)},
-    )
+    with (storage / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.kill_and_resume", "--job", str(storage)],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=os.environ | {MARK: str(storage)},
+        )
 
 
 def kill(storage: Path) -> None:
     """SIGKILL to every process that descends from this job, Ray's included."""
-    mark = f"PARLE_KILL_AND_RESUME={storage}".encode()
+    mark = f"{MARK}={storage}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (entry / "environ").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
-        except (OSError, ProcessLookupError):
+        except OSError:  # it has just ended
             continue
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from parle_ray import checkpoint
+from parle_ray.attempts import Attempts
 from parle_ray.errors import InputError, StorageError
-from parle_ray.patience import Patience
 from parle_ray.resume import newest
 from parle_ray.spec import changes, spec
 from parle_ray.storage import Folder, open_folder
@@ -156,23 +156,23 @@ def test_settings_of_the_command_line_and_of_the_machine_are_compared_too() -> N
 
 def test_storage_may_fail_twice_in_a_row_and_is_complained_of_once() -> None:
     said: list[str] = []
-    patience = Patience("checkpoint", said.append)
+    attempts = Attempts("checkpoint", said.append)
 
     def fail() -> None:
         raise StorageError("it is full")
 
     for _ in range(2):
-        assert not patience.attempt(fail)
-        assert not patience.attempt(fail)
-        assert patience.attempt(lambda: None)
+        assert not attempts.make(fail)
+        assert not attempts.make(fail)
+        assert attempts.make(lambda: None)
     assert said == 2 * [
         "it is full; the run goes on, and the next checkpoint is tried",
         "the checkpoint is written again",
     ]
-    assert not patience.attempt(fail)
-    assert not patience.attempt(fail)
+    assert not attempts.make(fail)
+    assert not attempts.make(fail)
     with pytest.raises(StorageError, match="it is full; checkpoint: 3 failures in a row"):
-        patience.attempt(fail)
+        attempts.make(fail)
 
 
 def test_a_failing_last_attempt_is_one_too_many() -> None:
@@ -180,4 +180,4 @@ def test_a_failing_last_attempt_is_one_too_many() -> None:
         raise StorageError("it is full")
 
     with pytest.raises(StorageError, match="it is full"):
-        Patience("checkpoint", print).attempt(fail, last=True)
+        Attempts("checkpoint", print).make(fail, last=True)

@@ -138,6 +138,14 @@ def test_a_loader_with_a_state_is_not_fast_forwarded() -> None:
     assert loader.made == 1
 
 
+def test_a_position_after_the_end_of_a_pass_that_has_become_shorter_is_the_next_pass() -> None:
+    stream, generators = new(lambda: list(NUMBERS.split(2)))
+    take(stream, generators, 4)
+    shorter, _ = new(lambda: list(NUMBERS.split(4)))
+    shorter.load_state_dict(stream.state_dict())
+    assert take(shorter, generators, 1)[0][:-1] == [0, 1, 2, 3]
+
+
 def test_the_length_of_a_pass_is_known_where_the_batches_have_one() -> None:
     assert new(shuffled)[0].batches_per_pass == 3
     assert new(OwnOrder)[0].batches_per_pass is None

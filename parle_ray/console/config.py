@@ -131,7 +131,8 @@ class Config:
             keeps it.
         execution: how a step is computed, which does not change the algorithm.
         name: of the run; the same name and storage_path again resume it. null makes a new one.
-        storage_path: folder of all runs; on several nodes one that all of them share.
+        storage_path: folder of all runs, or a URI such as s3://bucket/runs; a folder must be one
+            that all nodes share.
         max_failures: replicas that may be lost and replaced; null is no limit.
         seed: of the first parameters, the data order and the augmentation.
         address: of the Ray cluster, host:port; null joins the one around, or starts one here.

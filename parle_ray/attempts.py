@@ -1,4 +1,4 @@
-"""How long a run puts up with a storage that fails."""
+"""How often a run lets its storage fail."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ MOST = 3
 """Failures in a row that end a run."""
 
 
-class Patience:
+class Attempts:
     """Lets one kind of file fail twice, and says so once.
 
     Args:
@@ -21,7 +21,7 @@ class Patience:
         self.failures = 0
         """In a row, up to now."""
 
-    def attempt(self, write: Callable[[], None], *, last: bool = False) -> bool:
+    def make(self, write: Callable[[], None], *, last: bool = False) -> bool:
         """Write, and see whether it worked.
 
         Args:
