@@ -1,5 +1,6 @@
 """A checkpoint that does not fit is refused with the reason; what differs otherwise is said."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ RESOURCES = {"CPU": 1.0}
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Folder:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # no power is cut here
     folder = open_folder(tmp_path, "run")
     folder.make()
     return folder
