@@ -5,6 +5,7 @@ failed; 7 cluster or authentication; 130 and 143 interrupted and terminated.
 """
 
 import importlib
+import re
 import signal
 import sys
 import threading
@@ -35,6 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }
 """Command -> the module that has it, imported when it is asked for; what it does."""
+
+LONGEST_WORD = 300
+"""Characters that a word of a message about the user's input may have."""
 
 STATUS: list[tuple[type[BaseException], int]] = [
     (InputError, 2),
@@ -106,7 +110,10 @@ def _explain(error: Exception, debug: bool) -> int:
     status = next((status for kind, status in STATUS if isinstance(error, kind)), None)
     if status is None or debug:
         traceback.print_exception(error)
-    return _say(str(error) or repr(error), 3 if status is None else status)
+    text = str(error) or repr(error)
+    if status == 2:  # it quotes what was given, which may be of any length
+        text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: word[0][:80] + "...", text)
+    return _say(text, 3 if status is None else status)
 
 
 def _say(text: str, status: int) -> int:

@@ -1,23 +1,35 @@
 """Join a Ray cluster or start one here, and say within seconds when that cannot be."""
 
+import logging
 import os
+import secrets
 import socket
-import stat
 from pathlib import Path
 
 import ray
 
+from parle_ray.cluster.door import Door, ask
 from parle_ray.errors import ClusterError, InputError
 
 PATIENCE_S = 3.0
 """How long an address may take to accept a connection."""
+
+_log = logging.getLogger(__name__)
+
+FIX = {
+    Door.ASKS_FOR_TOKEN: "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH if the token is not in "
+    "~/.ray/auth_token",
+    Door.REFUSES_TOKEN: "copy the token of its head, ~/.ray/auth_token there, to this machine",
+}
+"""What to do where the cluster does not let us in."""
 
 
 def connect(address: str | None = None, *, dashboard: bool = True) -> None:
     """Make sure that this process is connected to Ray.
 
     An existing connection is kept. Else `address`, else `RAY_ADDRESS` (which `ray job submit`
-    sets), else a cluster of this machine's own.
+    sets), else a cluster of this machine's own, which has token authentication unless
+    `RAY_AUTH_MODE` says otherwise. A cluster without authentication is joined with a warning.
 
     Raises:
         InputError: nothing listens at the address.
@@ -27,8 +39,8 @@ def connect(address: str | None = None, *, dashboard: bool = True) -> None:
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
     if target == "local":
+        _keep_token_private()
         ray.init(address="local", include_dashboard=dashboard, log_to_driver=True)
-        _close_token_file()
         return
     _knock(target)
     try:
@@ -36,12 +48,12 @@ def connect(address: str | None = None, *, dashboard: bool = True) -> None:
     except Exception as error:
         raise ClusterError(
             f"address: Ray at {target} does not let us in ({type(error).__name__}: {error}); "
-            "if the cluster uses token authentication, set RAY_AUTH_MODE=token, and "
-            "RAY_AUTH_TOKEN_PATH if the token is not in ~/.ray/auth_token"
+            f"if the cluster uses token authentication, {FIX[Door.ASKS_FOR_TOKEN]}"
         ) from error
 
 
 def _knock(address: str) -> None:
+    """Ray itself would try for 20 s, and then not say what is wrong."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
@@ -49,18 +61,40 @@ def _knock(address: str) -> None:
         raise InputError(f"address: {address!r} is not host:port, 'auto' or 'local'")
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise InputError(
             f"address: nothing listens at {address} ({error}); start a cluster there with "
             "`ray start --head`, or leave the address out to use this machine alone"
         ) from error
+    if address.startswith("ray://"):
+        return
+    door = ask(address, PATIENCE_S)
+    if door in FIX:
+        raise ClusterError(f"address: Ray at {address} {door.value}; {FIX[door]}")
+    if door is Door.OPEN:
+        _log.warning(
+            "parle: Ray at %s %s: whoever reaches its ports can run code there. Set "
+            "RAY_AUTH_MODE=token and the token on every node before `ray start`, and here",
+            address,
+            door.value,
+        )
 
 
-def _close_token_file() -> None:
-    """Ray writes its token readable by everybody; keep it to its owner."""
+def _keep_token_private() -> None:
+    """A token that only its owner reads; Ray would make it readable by everybody."""
+    if os.environ.get("RAY_AUTH_MODE") == "disabled" or "RAY_AUTH_TOKEN" in os.environ:
+        return
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     try:
-        if path.stat().st_uid == os.getuid() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
-    except FileNotFoundError:
-        pass
+        if path.exists():
+            if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
+                path.chmod(0o600)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except OSError as error:
+        raise ClusterError(
+            f"the token of Ray's authentication cannot be kept at {path} ({error.strerror}); set "
+            "RAY_AUTH_TOKEN_PATH to a file of your own"
+        ) from error

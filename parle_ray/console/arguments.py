@@ -1,13 +1,16 @@
 """The command line and its YAML files, read into a `Config`."""
 
 import dataclasses
+import os
+import pkgutil
 from argparse import ArgumentError
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args, get_type_hints
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from parle_ray.console import plain_yaml
 from parle_ray.console.complaints import shorten
 from parle_ray.console.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
 from parle_ray.errors import InputError
@@ -64,18 +67,61 @@ def parse(
     Raises:
         InputError: one line that names the argument and the way out.
     """
+    plain_yaml.install()
+    _check_words(argv)
     try:
         given = parser.parse_args(_by_class_name(argv), defaults=False)
+        _refuse_null(given, kind)
         return given, vars(parser.instantiate(given))
     except InputError:
         raise
-    except (ArgumentError, TypeError, ValueError) as error:
+    except (
+        ArgumentError,
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise InputError(shorten(str(error), kind)) from error
 
 
 def to_yaml(config: Config) -> str:
     """The configuration as a file that `--config` reads."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False)
+    return plain_yaml.dump(to_dict(config))
+
+
+def _check_words(argv: Sequence[str]) -> None:
+    """Refuse what would cost too much to be read, before it is."""
+    for before, word in pairwise(["", *argv]):
+        option, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        try:
+            plain_yaml.check_text(value)
+        except plain_yaml.NotPlain as error:
+            raise InputError(f"{option}: {error}; give a plain value") from error
+        if option == "--config" and os.path.isfile(value):
+            size = os.path.getsize(value)
+            if size > plain_yaml.LARGEST:
+                raise InputError(
+                    f"config: {value} has {size:,} bytes, at most {plain_yaml.LARGEST:,} are read; "
+                    "name a configuration"
+                )
+
+
+def _refuse_null(given: Namespace, kind: type, prefix: str = "") -> None:
+    """jsonargparse takes null for anything; this holds it to the annotations of `kind`."""
+    hints = get_type_hints(kind)
+    for name, value in vars(given).items():
+        hint = hints.get(name)
+        if value is None and hint is not None and type(None) not in get_args(hint):
+            raise InputError(
+                f"{prefix}{name}: must not be null; give a value, or leave it out for its default"
+            )
+        if isinstance(value, Namespace):
+            chosen = pkgutil.resolve_name(value.class_path) if "class_path" in value else hint
+            if dataclasses.is_dataclass(chosen) and isinstance(chosen, type):
+                _refuse_null(value.get("init_args") or value, chosen, f"{prefix}{name}.")
 
 
 def _inner_optimizer(given: Any) -> InnerOptimizer:

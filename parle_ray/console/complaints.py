@@ -67,7 +67,7 @@ def _not_accepted(path: str, name: str, message: str, names: list[str]) -> str:
     classes = re.findall(r"class_path[ =]'([\w.]+)'", message)
     if name in ("class_path", "init_args"):
         return f"{path}: write the arguments of a class below init_args, beside class_path"
-    if classes:
+    if classes and "." in classes[-1]:
         own = list(inspect.signature(pkgutil.resolve_name(classes[-1])).parameters)
         kind = classes[-1].rpartition(".")[2]
         return f"{field}: {kind} has no such argument.{nearest(name, own)}" + _takes(own)
@@ -110,6 +110,11 @@ def _wrong_type(path: str, first: str, message: str, options: list[str]) -> str:
     return f"{path}: must be {' or '.join(allowed)}, got {shown}{'.' + hint if hint else ''}"
 
 
+def _no_subclass(path: str, kind: str, message: str, names: list[str]) -> str:
+    own = kind.removesuffix("Config").lower()
+    return f"{own}: it has no class_path; write its settings directly, such as those of --help"
+
+
 def _takes(names: list[str]) -> str:
     own = [name for name in names if name != "params"]
     return f" It takes: {', '.join(own)}." if own else ""
@@ -118,7 +123,7 @@ def _takes(names: list[str]) -> str:
 _KINDS: list[tuple[str, Any]] = [
     (r"unrecognized arguments: (.*)", _unrecognized),
     (r"Group '([\w.]+)' does not accept", _not_in_group),
-    (r"Option '([\w.]+)' is not accepted", _not_accepted),
+    (r"Option '(.*?)' is not accepted", _not_accepted),
     (
         r"File does not exist: '(.*?)'",
         lambda p, f, *_: f"config: there is no file {f}; name a YAML file",
@@ -132,6 +137,19 @@ _KINDS: list[tuple[str, Any]] = [
     (r"Unexpected config: (.*)", lambda p, f, *_: "config: the file holds no `name: value` lines"),
     (r"Import path (\S+) does not correspond", _no_class),
     (r"dot import path string: (\S+)", _no_class),
+    (r"Subclasses are disabled for (\w+)", _no_subclass),
+    (
+        r"No module named '([\w.]+)'",
+        lambda p, f, *_: f"class_path: there is no module {f!r}; is its folder on PYTHONPATH?",
+    ),
+    (
+        r"(?:Empty nested key|Spaces not allowed in keys): \"(.*?)\"",
+        lambda p, f, *_: f"config: {f!r} is no name of a setting; --help lists them",
+    ),
+    (
+        r"expects a function or a callable class: (.*)",
+        lambda p, f, *_: f"{p}: nothing can be made of it: {_flat(f)}",
+    ),
     (r"(Expected a )", _wrong_type),
 ]
 

@@ -87,12 +87,21 @@ class InnerOptimizer:
     init_args: Mapping[str, Any] = field(default_factory=lambda: dict(SGD_ARGUMENTS))
 
     def __post_init__(self) -> None:
-        make = pkgutil.resolve_name(self.class_path)
+        try:
+            make = pkgutil.resolve_name(self.class_path)
+        except (AttributeError, ImportError, ValueError):
+            make = None
+        if not (isinstance(make, type) and issubclass(make, Optimizer)):
+            raise InputError(
+                f"optimizer: {self.class_path} is no class of torch.optim.Optimizer; name one, "
+                "such as SGD or AdamW"
+            )
         closure = inspect.signature(make.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise InputError(f"optimizer: {self.class_path} needs a closure; use SGD or AdamW")
-        if not self.init_args.get("lr", 1.0) > 0.0:
-            raise InputError(f"optimizer.lr must be > 0, got {self.init_args['lr']}")
+        lr = self.init_args.get("lr", 1.0)
+        if not isinstance(lr, int | float) or not lr > 0.0:
+            raise InputError(f"optimizer.lr must be > 0, got {lr}")
         try:
             self([])
         except (TypeError, ValueError) as error:

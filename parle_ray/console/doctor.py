@@ -94,13 +94,31 @@ def cluster() -> Iterator[Finding]:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
-        yield Finding("ok", f"RAY_ADDRESS {address} accepts connections")
+        yield _door(address.rpartition("://")[2])
     except (OSError, ValueError) as error:
         yield Finding(
             "fail",
             f"nothing listens at RAY_ADDRESS {address} ({error})",
             "start the cluster (`ray start --head` there), or unset RAY_ADDRESS",
         )
+
+
+def _door(address: str) -> Finding:
+    """Whether Ray asks for a token there, and takes ours."""
+    from parle_ray.cluster.connect import FIX
+    from parle_ray.cluster.door import Door, ask
+
+    door = ask(address, PATIENCE_S)
+    what = f"RAY_ADDRESS: Ray at {address} {door.value}"
+    if door in FIX:
+        return Finding("fail", what, FIX[door])
+    if door is Door.OPEN:
+        return Finding(
+            "warn",
+            f"{what}: whoever reaches its ports can run code there",
+            "set RAY_AUTH_MODE=token and a token on every node before `ray start`",
+        )
+    return Finding("ok" if door is Door.LETS_US_IN else "warn", what)
 
 
 def authentication() -> Iterator[Finding]:
