@@ -14,7 +14,7 @@ test: lint fast
 	$(BIN)/python -m pytest -m ray tests
 
 fast: install-test
-	$(BIN)/python -m pytest -m "not ray" tests
+	$(BIN)/python -m pytest -n auto -m "not ray" tests
 
 lint: install-test
 	$(BIN)/ruff check .
