@@ -84,8 +84,8 @@ class Learner:
         self._end = task.replica_end(self._flat.vector)
         self._module = task.execution.prepare(self._flat.module)
         self._module.train()
-        for _ in range(round if self._scheduler else 0):
-            self._step_scheduler()
+        self._scheduled = 0
+        self._schedule(round)
 
     def play(self, round: int, receive: Callable[[], Reply]) -> Answer:
         """Walk one whole round.
@@ -97,6 +97,7 @@ class Learner:
         """
         replica, overlaps = self._replica, self._task.strategy.overlaps
         losses, samples, alive = [], 0, True
+        self._schedule(round)
         with self._generators:
             if not overlaps:
                 replica.begin(round, self._read(receive()))
@@ -108,7 +109,7 @@ class Learner:
                 samples += size
             if overlaps:
                 alive = replica.end(round, self._read(receive()))
-        self._step_scheduler()
+        self._schedule(round + 1)
         mean_loss = torch.stack(losses).mean().item()
         return Answer(self._push(round) if alive else None, mean_loss, lr, samples)
 
@@ -180,10 +181,14 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), num_samples(batch)
 
-    def _step_scheduler(self) -> None:
-        if self._scheduler is not None:
-            with warnings.catch_warnings():
-                # torch wants an optimizer.step() first: a resumed run steps to its round before,
-                # and where the master steps this optimiser never does.
-                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+    def _schedule(self, round: int) -> None:
+        """The learning rate of `round`, also where rounds before it were not walked."""
+        steps, self._scheduled = round - self._scheduled, round
+        if self._scheduler is None:
+            return
+        with warnings.catch_warnings():
+            # torch wants an optimizer.step() first: a resumed run steps to its round before,
+            # and where the master steps this optimiser never does.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            for _ in range(steps):
                 self._scheduler.step()

@@ -8,11 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from parle_ray.equations import norm_squared
-from parle_ray.errors import InputError
 from parle_ray.fold import Fold, Pushed
 from parle_ray.partial import Partial
 from parle_ray.replica import Reply
-from parle_ray.roll import Roll
+from parle_ray.roll import NOT_FINITE, Roll
 from parle_ray.strategies import State
 from parle_ray.task import Task
 
@@ -31,7 +30,7 @@ class Master(Roll):
     """
 
     def __init__(self, task: Task, ranks: Iterable[int], part: slice | None = None) -> None:
-        super().__init__(ranks)
+        super().__init__(ranks, **late_rules(task))
         flat = task.build()
         self.strategy = task.strategy
         self.inner, self._scheduler, self._inner_state = None, None, None
@@ -48,6 +47,7 @@ class Master(Roll):
         self._fold = Fold(self.vector)
         self._end = task.master_end(self.vector)
         self._pushed: dict[int, Tensor | np.ndarray] = {}  # not folded: a lower rank is still out
+        self._aside: dict[int, Tensor | np.ndarray] = {}  # of those whom nobody waits for
 
     @property
     def gap(self) -> float:
@@ -73,49 +73,68 @@ class Master(Roll):
     def leave(self, rank: int) -> None:
         """Go on without a replica that was lost; nothing is waited for from it."""
         self.strike(rank)
-        self._fold_ready()
+        self._fold_ready(self.lowest_waiting())
 
-    def take(self, rank: int, round: int, push: Tensor | np.ndarray | None) -> bool:
-        """Enter an answer; False if it is refused already: its replica has to start again.
+    def take(
+        self, rank: int, round: int, push: Tensor | np.ndarray | None, seen: int | None = None
+    ) -> bool:
+        """Enter an answer; False if its push will not be merged, as far as can be said now.
 
-        Pushes are folded in the order of the ranks, each as soon as all lower ones have answered:
-        the same bits in any order of arrival. Until then, and at most until the round closes,
-        `push` is read. It is a code with compression; None says that the replica had to restart.
+        Pushes are folded in the order of the ranks, each as soon as all lower ones have answered,
+        and at the close those that nobody waited for: the same bits in any order of arrival.
+        Until then, and at most until the round closes, `push` is read.
+
+        Args:
+            round: that the replica was asked for; an earlier one than the open if it is late.
+            push: a code with compression; None says that the replica had to restart.
+            seen: the round that the newest reply opened which the replica had; None: `round`.
         """
-        self.tick(rank, round)
-        _ = self.gap  # the fold is about to take its memory
-        if push is None:
-            self._fold_ready()
-            return True
-        if isinstance(push, Tensor) and (
-            push.shape != self.vector.shape or push.dtype != self.vector.dtype
-        ):
-            raise InputError(
-                f"replica {rank} pushed a vector of shape {tuple(push.shape)} and {push.dtype} in "
-                f"round {round}, expected {tuple(self.vector.shape)} and {self.vector.dtype}; "
-                "model_fn must build the same model everywhere"
-            )
-        self._pushed[rank] = push
-        self._fold_ready()
-        return rank not in self._refused
+        awaited = rank in self.ranks and round == self.round and self._awaited(rank)
+        merges = self.tick(rank, round, round if seen is None else seen, empty=push is None)
+        if merges:
+            _ = self.gap  # the fold is about to take its memory
+            wrong = self._wrong(push)
+            self._aside.pop(rank, None)
+            if wrong:
+                self.refuse(rank, wrong)
+            else:
+                (self._pushed if awaited else self._aside)[rank] = push  # type: ignore[assignment]
+        self._fold_ready(self.lowest_waiting())
+        return merges and rank not in self._open.reasons
 
-    def _fold_ready(self) -> None:
-        lowest = self.lowest_waiting()
-        for rank in sorted(rank for rank in self._pushed if rank < lowest):
+    def _wrong(self, push: Tensor | np.ndarray | None) -> str | None:
+        """Why this is no vector of the model's, or no code of one."""
+        if self._end is not None:
+            return self._end.wrong(push)
+        if not isinstance(push, Tensor):
+            return f"a {type(push).__name__}, expected a vector"
+        if push.shape == self.vector.shape and push.dtype == self.vector.dtype:
+            return None
+        return (
+            f"shape {tuple(push.shape)} and {push.dtype}, "
+            f"expected {tuple(self.vector.shape)} and {self.vector.dtype}"
+        )
+
+    def _fold_ready(self, below: float) -> None:
+        for rank in sorted(rank for rank in self._pushed if rank < below):
             push = self._pushed.pop(rank)
             if isinstance(push, np.ndarray):
                 assert self._end is not None
                 push = self._end.read(push)
             if not self._fold.add(push):
-                self.refuse(rank)
+                self.refuse(rank, NOT_FINITE)
 
     def close(self) -> dict[int, Reply]:
         """Merge what was pushed into the master and open the next round; the replies by rank.
 
         Raises:
-            Diverged: every replica pushed non-finite values.
+            Diverged: every replica pushed values that are not finite.
+            InputError: every replica pushed what is no vector of this model.
         """
-        self.check(self._fold.count)
+        self._fold_ready(math.inf)
+        self._pushed, self._aside = self._aside, {}
+        self._fold_ready(math.inf)
+        self.check()
         if self._fold.count:
             pushed = self._fold.close()
             self.strategy.merge(self.vector, self.state, pushed, self.round)
@@ -150,7 +169,7 @@ class Master(Roll):
             return {rank: self.reply(rank) for rank in self.ranks}
         code = self._end.code(self._reply)
         return {
-            rank: replace(self.reply(rank), code=None if rank in self.restart else code)
+            rank: replace(self.reply(rank), code=code if self.follows(rank) else None)
             for rank in self.ranks
         }
 
@@ -176,6 +195,15 @@ class Master(Roll):
             self._scheduler.load_state_dict(state["scheduler"])
         if self._end:
             self._end.load_state_dict(state["end"] or {"known": self._reply})
+
+
+def late_rules(task: Task) -> dict[str, bool]:
+    """How a `Roll` is to treat late pushes, by the strategy and the form in which they travel."""
+    coded = task.compression != "none"
+    return {
+        "merges_late": task.strategy.merges_late,
+        "measured": coded and task.strategy.pushes_near_master,
+    }
 
 
 def relative(gap: float, length_squared: float) -> float:

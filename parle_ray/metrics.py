@@ -23,7 +23,9 @@ UNITS: dict[str, str] = {
     "exchange_s": "seconds from a push to its answer, hidden behind the next round if it overlaps",
     "bytes_sent": "bytes that crossed the object store in this round, both ways",
     "samples_per_s": "examples seen a second by all replicas",
-    "replicas_alive": "replicas that answered in this round",
+    "replicas_alive": "replicas that take part",
+    "merged": "pushes that were merged into the master in this round",
+    "late": "those of them that an earlier round had asked for",
     "faults": "replicas lost and answers refused so far",
 }
 """Metric name -> what it is. Beside these, `replica/<rank>/loss` for every replica."""
@@ -41,7 +43,9 @@ def round_report(
         "distance": distance,
         **task.strategy.gauges(roll.round - 1),
         "lr": told[0].lr,
-        "replicas_alive": sum(answer.push is not None for answer in told),
+        "replicas_alive": len(roll.ranks),
+        "merged": roll.entry.num_merged,
+        "late": roll.entry.num_late,
         "faults": roll.faults,
         **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
     }

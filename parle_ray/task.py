@@ -15,6 +15,7 @@ from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.flat import FlatModule
 from parle_ray.generators import Generators
+from parle_ray.patience import Patience
 from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
 
@@ -47,6 +48,8 @@ class Task:
     seed: int = 0
     compression: str = "none"
     execution: Execution = field(default_factory=Execution)
+    patience: Patience = field(default_factory=Patience)
+    """Not the user's to set: it follows the times that rounds take."""
 
     def __post_init__(self) -> None:
         for name in ("model_fn", "loss_fn", "batches_fn", "inner_optimizer_fn"):

@@ -12,10 +12,10 @@ PACKAGE = Path(parle_ray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"errors", "flat", "schedules", "equations", "compression"},
+    {"errors", "flat", "schedules", "equations", "compression", "ledger", "patience"},
     {"fold"},
     {"strategies"},
-    {"replica", "roll", "partial", "stretches"},
+    {"replica", "roll", "questions", "partial", "stretches"},
     {"generators", "stream", "execution", "task"},
     {"learner", "master"},
     {"metrics", "evaluate"},

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -100,10 +102,21 @@ def test_when_all_restart_the_master_stays_and_the_round_counts() -> None:
     assert master.round == 1
 
 
-@pytest.mark.parametrize("push", [X[:5], X.float(), X.reshape(2, 3)])
-def test_a_vector_of_another_model_is_refused(push: Tensor) -> None:
-    with pytest.raises(InputError, match=r"replica 1 pushed .* in round 0, expected .*same model"):
-        new(LocalSGD()).take(1, 0, push)
+@pytest.mark.parametrize("push", [X[:5], X.float(), X.reshape(2, 3), X.numpy()])
+def test_a_vector_of_another_model_costs_its_replica_the_round(push: Any) -> None:
+    master = new(LocalSGD())
+    assert enter(master, X + 1.0, push, X + 3.0) == [True, False, True]
+    assert [reply.restart for reply in master.close().values()] == [False, True, False]
+    torch.testing.assert_close(master.vector, X + 2.0)
+    (line,) = master.entry.refusals()
+    assert re.match(r"round 0: the push of replica 1 was refused \(.* expected .*\)", line)
+
+
+def test_when_all_push_vectors_of_other_models_the_user_is_told() -> None:
+    master = new(LocalSGD())
+    enter(master, X[:5], X[:5], X[:5])
+    with pytest.raises(InputError, match=r"round 0: .*\(shape \(5,\) .*same model everywhere"):
+        master.close()
 
 
 def test_a_restart_that_is_pending_survives_a_checkpoint() -> None:

@@ -3,40 +3,18 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ray
 import torch
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from parle_ray.cluster.evaluations import Evaluations
+from parle_ray.cluster.exchange import NOTICE_S, Exchange
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
-from parle_ray.cluster.wire import Parcel
-from parle_ray.learner import Answer
 from parle_ray.metrics import round_report
 from parle_ray.task import Task
-
-PUSHED = np.empty(0)
-"""In an answer, where the push itself has gone elsewhere."""
-TIMES = ("stall_s", "exchange_s")
-NOTICE_S = 1.0
-"""How often the coordinator looks up from waiting, to see who joined."""
-
-
-@dataclass
-class Member:
-    """A replica as the coordinator knows it.
-
-    Attributes:
-        asked: round -> the references of its answer, in the order of asking.
-    """
-
-    actor: Any
-    asked: dict[int, list[ray.ObjectRef]]
 
 
 class Coordinator:
@@ -102,48 +80,59 @@ class Coordinator:
     def run(self, members: dict[int, Any], evaluator: Any) -> Iterator[dict[str, Any]]:
         """Close round after round; one report each.
 
-        Beside the metrics a report has `lost`, the ranks whose actors died in the round, and,
-        at a checkpoint, `cut`: references of all that a resumed run needs. A report of `lost`
-        alone says that nobody is left, and that the round waits for somebody to join.
+        Beside the metrics a report has `lost`, rank -> why it was given up; `refusals`, a line for
+        each push that was refused, if any was; and, at a checkpoint, `cut`: references of all that
+        a resumed run needs. A report of `lost` alone says that the round is still open.
         """
-        self._members = {rank: Member(actor, {}) for rank, actor in members.items()}
         assert self._roll.ranks == sorted(members)
+        self._exchange = Exchange(
+            self._master,
+            self._task.patience,
+            ahead=2 if self._task.strategy.overlaps else 1,
+            num_rounds=self._last,
+            num_pushes=self._num_pushes,
+            want_state=lambda round: self._checkpoints.due(round + 1),
+        )
+        for rank, actor in members.items():
+            self._exchange.meet(rank, actor)
         self._evaluations = Evaluations(
             evaluator,
             wanted=self._task.evaluate_fn is not None,
             every=self._evaluate_every,
             last=self._last,
         )
-        self._bytes_sent = 0
-        self._deliver(self._master.replies())
+        self._exchange.open(self._master.replies())
         self._closed_at = time.perf_counter()
         while self._roll.round < self._last:
             self._admit()
-            answers, states, lost = self._collect(self._roll.round)
-            if answers:
-                yield self._close(answers, states) | {"lost": lost}
-            else:  # everybody is lost: the round stays open until somebody joins
-                yield {"lost": lost}
-                self._somebody.wait(NOTICE_S)
+            self._exchange.collect(self._somebody.is_set)
+            if self._roll.answered:
+                yield self._close() | {"lost": self._exchange.take_lost()}
+            else:
+                yield {"lost": self._exchange.take_lost()}
+                if not self._roll.ranks:  # the round stays open until somebody joins
+                    self._somebody.wait(NOTICE_S)
 
-    def _close(
-        self, answers: dict[int, Answer], states: dict[int, ray.ObjectRef]
-    ) -> dict[str, Any]:
-        self._deliver(self._master.close())
+    def _close(self) -> dict[str, Any]:
+        heard = self._exchange.heard
+        self._exchange.open(self._exchange.close())
+        answers, entry = heard.answers, self._roll.entry
         now, before = time.perf_counter(), self._closed_at
         self._closed_at = now
         samples = sum(answer.num_samples for answer in answers.values())
         report = round_report(self._task, self._roll, self._master.distance, answers) | {
             "num_rounds": self._last,
             "round_s": now - before,
-            "stall_s": _mean(self._times, "stall_s"),
-            "exchange_s": _mean(self._times, "exchange_s"),
-            "bytes_sent": self._bytes_sent,
+            "stall_s": _mean(heard.times, "stall_s"),
+            "exchange_s": _mean(heard.times, "exchange_s"),
+            "bytes_sent": heard.bytes_sent,
             "samples_per_s": samples / (now - before),
         }
-        if states or self._roll.round == self._last:
+        if entry.reasons:
+            report["refusals"] = entry.refusals()
+        if heard.states or self._roll.round == self._last:
             # References in a streamed report do not keep their objects alive: we do.
-            report["cut"] = self._cuts[self._roll.round] = self._cut(states)
+            report["cut"] = self._cuts[self._roll.round] = self._cut(heard.states)
         return report | self._evaluations.of_round(self._roll.round, self._master.vector)
 
     def _admit(self) -> None:
@@ -152,69 +141,11 @@ class Coordinator:
         while self._joining:
             rank, actor = self._joining.popitem()
             actor.start.remote(*self._at(), [])
-            self._members[rank] = Member(actor, {})
-            self._deliver(self._master.join(rank))
+            self._exchange.meet(rank, actor)
+            self._exchange.deliver(self._master.join(rank))
 
     def _at(self) -> tuple[Any, ...]:
         return (*self._fit, self._roll.round, self._master.start())
-
-    def _ask(self, member: Member, round: int) -> None:
-        if round >= self._last or round in member.asked:
-            return
-        want_state = self._checkpoints.due(round + 1)
-        num_returns = 1 + self._num_pushes + want_state
-        member.asked[round] = member.actor.round.options(num_returns=num_returns).remote(
-            round, want_state
-        )
-
-    def _collect(self, round: int) -> tuple[dict[int, Answer], dict[int, ray.ObjectRef], list[int]]:
-        """Ask everybody, and wait until each has answered or is lost."""
-        ahead = 2 if self._task.strategy.overlaps else 1
-        for member in self._members.values():
-            for k in range(round, round + ahead):
-                self._ask(member, k)
-        answers: dict[int, Answer] = {}
-        states: dict[int, ray.ObjectRef] = {}
-        lost: list[int] = []
-        self._bytes_sent = 0
-        self._times: list[dict[str, Any]] = []
-        told: dict[int, dict[str, Any]] = {}
-        waiting = {member.asked[round][0]: rank for rank, member in self._members.items()}
-        while waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=NOTICE_S)
-            for ref in ready:
-                rank = waiting.pop(ref)
-                _, *refs = self._members[rank].asked[round]
-                try:
-                    if rank not in told:
-                        told[rank] = ray.get(ref)
-                        travels = self._master.bring(rank, told[rank], refs[: self._num_pushes])
-                        if travels is not None:
-                            waiting[travels] = rank
-                            continue
-                    num_bytes = self._master.take(rank)
-                except (RayActorError, ObjectLostError) as error:
-                    if isinstance(error, RayTaskError) and not isinstance(error, ObjectLostError):
-                        raise
-                    lost.append(rank)
-                    del self._members[rank]
-                    self._master.leave(rank)
-                    continue
-                del self._members[rank].asked[round]
-                self._bytes_sent += num_bytes or 0
-                self._times.append({name: told[rank].pop(name) for name in TIMES})
-                answers[rank] = Answer(None if num_bytes is None else PUSHED, **told[rank])
-                if len(refs) > self._num_pushes:
-                    states[rank] = refs[-1]
-        return answers, states, lost
-
-    def _deliver(self, parcels: dict[int, Parcel]) -> None:
-        for rank, parcel in parcels.items():
-            if rank in self._members:
-                self._bytes_sent += parcel.num_bytes
-                self._members[rank].actor.deliver.remote(
-                    self._roll.round, parcel.restart, parcel.coded, *parcel.refs
-                )
 
     def _cut(self, states: dict[int, ray.ObjectRef]) -> dict[str, Any]:
         """A consistent cut: the master after this round, each replica after its push."""

@@ -19,28 +19,30 @@ from parle_ray.task import Task
 
 
 class Inbox:
-    """Replies by round, put by one thread and awaited by another."""
+    """The newest reply, put by one thread and awaited by another."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
-        self._replies: dict[int, Reply] = {}
+        self._reply: Reply | None = None
+        self.newest = -1
 
     def put(self, round: int, reply: Reply) -> None:
+        """The reply that opens `round`."""
         with self._arrived:
-            self._replies[round] = reply
+            self._reply, self.newest = reply, round
             self._arrived.notify_all()
 
-    def take(self, round: int) -> Reply:
-        """Wait for the reply that opens `round`; older ones are dropped.
+    def take(self, round: int) -> tuple[int, Reply]:
+        """Wait for the reply that opens `round`, or a newer one; which it is.
 
         The wait ends with the reply or with the actor: the supervisor kills it when the
         coordinator is gone.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: round in self._replies)
-            for old in [k for k in self._replies if k < round]:
-                del self._replies[old]
-            return self._replies.pop(round)
+            self._arrived.wait_for(lambda: self._reply is not None and self.newest >= round)
+            assert self._reply is not None
+            reply, self._reply = self._reply, None
+            return self.newest, reply
 
 
 class ReplicaActor:
@@ -106,12 +108,20 @@ class ReplicaActor:
             self._explain("start", error)
 
     def round(self, round: int, want_state: bool) -> tuple[Any, ...]:
-        """Walk a round: what there is to tell, the stretches of the push, the state if wanted."""
+        """Walk a round: what there is to tell, the stretches of the push, the state if wanted.
+
+        A round that was closed without this replica is not walked, and nothing is told of it.
+        """
+        if self._inbox.newest > round:
+            return (None,) * (1 + len(self._places) + want_state)
         self._watch.goes_on()
+        seen = round
 
         def receive() -> Reply:
+            nonlocal seen
             with self._watch.waiting():
-                return self._inbox.take(round)
+                seen, reply = self._inbox.take(round)
+            return reply
 
         try:
             answer = self._learner.play(round, receive)
@@ -121,6 +131,7 @@ class ReplicaActor:
             "loss": answer.loss,
             "lr": answer.lr,
             "num_samples": answer.num_samples,
+            "seen": seen,
             **self._watch.told(),
         }
         pushes = self._cut(answer.push)

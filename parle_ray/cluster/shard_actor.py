@@ -14,7 +14,7 @@ from parle_ray.master import Master
 from parle_ray.task import Task
 
 Sent = tuple[dict[str, Any], np.ndarray, np.ndarray | None]
-"""What there is to tell of a reply, the reply itself, and where those start that were refused."""
+"""What there is to tell of a reply, the reply itself, and where those stand who get no code."""
 
 
 class ShardActor:
@@ -56,12 +56,14 @@ class ShardActor:
         self._brought[rank] = push
         return push.nbytes
 
-    def take(self, rank: int, round: int) -> None:
-        """Enter an answer whose stretches have come everywhere, or that has none."""
+    def take(self, rank: int, round: int, seen: int, merges: bool) -> None:
+        """Enter an answer whose stretches have come everywhere, or that is not merged."""
         push: np.ndarray | torch.Tensor | None = self._brought.pop(rank, None)
-        if isinstance(push, np.ndarray) and not self._coded:
+        if not merges:
+            push = None
+        elif isinstance(push, np.ndarray) and not self._coded:
             push = view(push, self._master.vector.dtype)
-        self._master.take(rank, round, push)
+        self._master.take(rank, round, push, seen)
 
     def join(self, rank: int) -> Sent:
         """Take in a replica that starts from the master; its reply."""
@@ -73,24 +75,24 @@ class ShardActor:
         self._brought.pop(rank, None)
         self._master.leave(rank)
 
-    def close(self, restarts: bool) -> Sent:
+    def close(self, others: bool) -> Sent:
         """Close the round; the reply.
 
         Raises:
             Diverged: numbers that a replica found finite are too large to be merged.
         """
-        replies = list(self._master.close().values())
+        replies = self._master.close().values()
         if any(reply.restart for reply in replies):
             raise Diverged(
                 f"round {self._master.round - 1}: a replica's parameters are too large to be "
                 "squared; lower the learning rate (inner optimiser or outer_lr)"
             )
-        code = replies[0].code
-        return self._sent(pack(replies[0].vector) if code is None else code, code, restarts)
+        code = next((reply.code for reply in replies if reply.code is not None), None)
+        return self._sent(self._reply() if code is None else code, code, others)
 
-    def replies(self, restarts: bool) -> Sent:
+    def replies(self, others: bool) -> Sent:
         """The reply that opened the round that is open."""
-        return self._sent(pack(self._master.reply(self._master.ranks[0]).vector), None, restarts)
+        return self._sent(self._reply(), None, others)
 
     def squares(self) -> tuple[float, float]:
         """`mean_a ||x^a - x||^2` at the last close, and `||x||^2`."""
@@ -108,8 +110,12 @@ class ShardActor:
         """All that the next round depends on, with the whole master's roll."""
         return pack_tree(self._master.state_dict() | roll)
 
-    def _sent(self, reply: np.ndarray, code: np.ndarray | None, restarts: bool) -> Sent:
-        start = pack(self._master.start) if restarts else None
+    def _reply(self) -> np.ndarray:
+        """As it goes to all alike: the restarts are the coordinator's."""
+        return pack(self._master.reply(0).vector)
+
+    def _sent(self, reply: np.ndarray, code: np.ndarray | None, others: bool) -> Sent:
+        start = pack(self._master.start) if others else None
         told = {
             "coded": code is not None,
             "reply_bytes": reply.nbytes,

@@ -1,5 +1,6 @@
 """The master in shards: the coordinator keeps the roll, and actors the stretches."""
 
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -7,8 +8,8 @@ from ray.exceptions import ObjectLostError, RayActorError
 
 from parle_ray.cluster.wire import Parcel
 from parle_ray.errors import ClusterError
-from parle_ray.master import relative
-from parle_ray.roll import Roll
+from parle_ray.master import late_rules, relative
+from parle_ray.roll import NOT_FINITE, Roll
 from parle_ray.task import Task
 
 
@@ -29,9 +30,9 @@ class Shards:
         self, task: Task, actors: list[Any], fit: tuple[Any, ...], state: list[ray.ObjectRef]
     ) -> None:
         self._actors = actors
-        self.roll = Roll(range(task.num_replicas))
+        self.roll = Roll(range(task.num_replicas), **late_rules(task))
         self._coming: dict[int, list[ray.ObjectRef] | None] = {}
-        self._num_merged = 0
+        self._coded = task.compression != "none"
         self.roll.load_roll(_get(self._tell("start", *fit, state))[0])
 
     @property
@@ -64,31 +65,29 @@ class Shards:
         self._coming[rank] = coming = [actor.bring.remote(rank, push) for actor, push in pairs]
         return coming[0]
 
-    def take(self, rank: int) -> int | None:
-        """Enter it; the bytes of its push, None if its replica had to restart.
+    def take(self, rank: int, round: int, seen: int) -> int | None:
+        """Enter it (see `Master.take`); its bytes, None if its replica had to restart.
 
         Raises:
             ObjectLostError: the push was lost on its way to a shard.
         """
         coming = self._coming.pop(rank)
         num_bytes = None if coming is None else sum(_get(coming))
-        self.roll.tick(rank, self.roll.round)
-        self._num_merged += bool(coming)
-        if coming == []:
-            self.roll.refuse(rank)
-        self._tell("take", rank, self.roll.round)
+        merges = self.roll.tick(rank, round, seen, empty=coming is None)
+        if merges and coming == []:
+            self.roll.refuse(rank, NOT_FINITE)
+        self._tell("take", rank, round, seen, merges and bool(coming))
         return num_bytes
 
     def close(self) -> dict[int, Parcel]:
         """Close the round; the replies by rank."""
-        self.roll.check(self._num_merged)
-        self._num_merged = 0
+        self.roll.check()
         self.roll.turn()
-        return self._parcels("close", bool(self.roll.restart))
+        return self._parcels("close", self._others())
 
     def replies(self) -> dict[int, Parcel]:
         """What opened the round that is open."""
-        return self._parcels("replies", bool(self.roll.restart))
+        return self._parcels("replies", self._others())
 
     def join(self, rank: int) -> dict[int, Parcel]:
         """Take in a replica that starts from the master; its reply."""
@@ -100,6 +99,11 @@ class Shards:
         self._coming.pop(rank, None)
         self.roll.strike(rank)
         self._tell("leave", rank)
+
+    def _others(self) -> bool:
+        """Whether some are to be sent where the master starts, instead of the usual reply."""
+        behind = self._coded and not all(self.roll.follows(rank) for rank in self.roll.ranks)
+        return behind or bool(self.roll.restart)
 
     def _parcels(self, verb: str, *args: Any) -> dict[int, Parcel]:
         sent = [getattr(actor, verb).options(num_returns=3).remote(*args) for actor in self._actors]
@@ -116,7 +120,12 @@ class Shards:
             restart=True,
             coded=False,
         )
-        return {rank: anew if rank in self.roll.restart else usual for rank in self.roll.ranks}
+        behind = replace(anew, restart=False)
+        parcels = {}
+        for rank in self.roll.ranks:
+            follows = not usual.coded or self.roll.follows(rank)
+            parcels[rank] = anew if rank in self.roll.restart else usual if follows else behind
+        return parcels
 
     def _tell(self, verb: str, *args: Any) -> list[ray.ObjectRef]:
         return [getattr(actor, verb).remote(*args) for actor in self._actors]

@@ -158,6 +158,8 @@ class Supervisor:
         stream = coordinator.run.options(num_returns="streaming").remote(self._replicas, evaluator)
         for ref in stream:
             report = ray.get(ref)
+            for line in report.pop("refusals", []):
+                self._say(line)
             for rank in report.pop("lost"):
                 self._replace(rank)
             self._let_in(coordinator)

@@ -48,10 +48,10 @@ class Whole:
         """An answer is there."""
         (self._brought[rank],) = pushes
 
-    def take(self, rank: int) -> int | None:
-        """Enter it; the bytes of its push, None if its replica had to restart."""
+    def take(self, rank: int, round: int, seen: int) -> int | None:
+        """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
         push = ray.get(self._brought.pop(rank))
-        self._master.take(rank, self._master.round, self._read(push))
+        self._master.take(rank, round, self._read(push), seen)
         return None if push is None else push.nbytes
 
     def close(self) -> dict[int, Parcel]:

@@ -72,6 +72,15 @@ class MasterEnd:
         """What the replicas know of the master's reply, `(num_params,)`, float32."""
         return self._sender.known
 
+    def wrong(self, code: object) -> str | None:
+        """Why this is no code of a push; None if it is one."""
+        if not isinstance(code, np.ndarray):
+            return f"a {type(code).__name__}, expected a code"
+        length, dtype = self._codec.length(self._read.numel()), np.dtype(self._codec.array_dtype)
+        if code.shape == (length,) and code.dtype == dtype:
+            return None
+        return f"a code of shape {code.shape} and {code.dtype}, expected ({length},) and {dtype}"
+
     def read(self, code: np.ndarray) -> Tensor:
         """A push, `(num_params,)`; it stays until the next but one."""
         self._read, self._before = self._before, self._read

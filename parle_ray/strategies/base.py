@@ -72,6 +72,12 @@ class Strategy(ABC):
         """False: what is pushed is a difference or a gradient, and near zero (for codecs)."""
         return True
 
+    @property
+    def merges_late(self) -> bool:
+        """Whether a push that an earlier round asked for may be merged: a vector or a spring may,
+        a gradient that was taken elsewhere than where the master is now may not."""
+        return not self.steps_master
+
     def bind(self, plan: Plan) -> Self:
         """The same strategy with its schedules fitted to the planned run."""
         schedules = {

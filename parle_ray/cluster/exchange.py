@@ -1,0 +1,216 @@
+"""The coordinator and its replicas: it asks, listens, delivers, and gives up who is dead."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+
+from parle_ray.cluster.shards import Shards
+from parle_ray.cluster.whole import Whole
+from parle_ray.cluster.wire import Parcel
+from parle_ray.learner import Answer
+from parle_ray.patience import Patience, RoundClock
+from parle_ray.questions import Questions
+
+PUSHED = np.empty(0)
+"""In an answer, where the push itself has gone elsewhere."""
+TIMES = ("stall_s", "exchange_s")
+NOTICE_S = 1.0
+"""How often the coordinator looks up from waiting, to see who joined."""
+
+
+@dataclass
+class Member:
+    """A replica as the coordinator knows it.
+
+    Attributes:
+        asked: round -> the references of its answer.
+        told: round -> what it said, of pushes that are still on their way.
+        delivery: of the newest reply.
+        missed: it has not been sent the newest reply, as an earlier one has not arrived.
+    """
+
+    actor: Any
+    asked: dict[int, list[ray.ObjectRef]] = field(default_factory=dict)
+    told: dict[int, dict[str, Any]] = field(default_factory=dict)
+    delivery: ray.ObjectRef | None = None
+    missed: bool = False
+
+
+@dataclass
+class Heard:
+    """What came in a round.
+
+    Attributes:
+        lost: rank -> why it was given up; the driver is told, and replaces it.
+    """
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    states: dict[int, ray.ObjectRef] = field(default_factory=dict)
+    times: list[dict[str, Any]] = field(default_factory=list)
+    bytes_sent: int = 0
+    lost: dict[int, str] = field(default_factory=dict)
+
+
+class Exchange:
+    """Reads answers only through the references it holds.
+
+    Args:
+        master: whole or in shards.
+        ahead: see `Questions`.
+        num_pushes: stretches in which a push travels.
+        want_state: whether the state of the replicas after a round is wanted.
+    """
+
+    def __init__(
+        self,
+        master: Whole | Shards,
+        patience: Patience,
+        *,
+        ahead: int,
+        num_rounds: int,
+        num_pushes: int,
+        want_state: Callable[[int], bool],
+    ) -> None:
+        self._master, self._roll = master, master.roll
+        self._num_pushes, self._want_state = num_pushes, want_state
+        self._clock = RoundClock(patience)
+        self._questions: Questions[ray.ObjectRef] = Questions(
+            self._roll, ahead=ahead, num_rounds=num_rounds
+        )
+        self._members: dict[int, Member] = {}
+        self.heard = Heard()
+
+    def meet(self, rank: int, actor: Any) -> None:
+        """A replica that takes part from now on."""
+        self._members[rank] = Member(actor)
+        self._questions.meet(rank, time.perf_counter())
+
+    def open(self, parcels: dict[int, Parcel]) -> None:
+        """A round opens with these replies; nothing is heard in it yet."""
+        self._clock.open(time.perf_counter())
+        self.deliver(parcels)
+        self.heard = Heard(lost=self.heard.lost)
+
+    def collect(self, somebody_joins: Callable[[], bool]) -> None:
+        """Ask and listen until the round may close, or the driver has to be told of a loss first.
+
+        Raises:
+            UserCodeError: a function of the user raised, in a replica.
+        """
+        while not self._roll.may_close(time.perf_counter() >= self._clock.deadline):
+            self._give_up_the_silent()
+            nobody_yet = not self._roll.answered
+            if not self._members or (nobody_yet and (self.heard.lost or somebody_joins())):
+                return
+            self._catch_up()
+            for rank, round in self._questions.wanted():
+                self._ask(rank, round)
+            self._listen()
+
+    def close(self) -> dict[int, Parcel]:
+        """Close the round; the replies that open the next."""
+        parcels = self._master.close()
+        self._clock.close(time.perf_counter())
+        for rank in self._roll.unfit():
+            self._lose(rank, f"refused too often in a row ({self._roll.entry.reasons[rank]})")
+        return parcels
+
+    def deliver(self, parcels: dict[int, Parcel]) -> None:
+        """Send replies, but none to who trails and has not taken in the one before."""
+        for rank, parcel in parcels.items():
+            if rank not in self._members:
+                continue
+            member = self._members[rank]
+            member.missed = rank in self._roll.trailing and not _arrived(member.delivery)
+            if not member.missed:
+                self.heard.bytes_sent += parcel.num_bytes
+                member.delivery = member.actor.deliver.remote(
+                    self._roll.round, parcel.restart, parcel.coded, *parcel.refs
+                )
+
+    def take_lost(self) -> dict[int, str]:
+        """Who was lost since this was last asked, and why."""
+        lost, self.heard.lost = self.heard.lost, {}
+        return lost
+
+    def _ask(self, rank: int, round: int) -> None:
+        member, want_state = self._members[rank], self._want_state(round)
+        num_returns = 1 + self._num_pushes + want_state
+        refs = member.actor.round.options(num_returns=num_returns).remote(round, want_state)
+        member.asked[round] = refs
+        self._questions.ask(rank, round, refs[0], time.perf_counter())
+
+    def _listen(self) -> None:
+        tokens = self._questions.oldest()
+        left = max(0.0, self._clock.deadline - time.perf_counter())
+        ready, _ = ray.wait(list(tokens), num_returns=1, timeout=min(NOTICE_S, left))
+        for ref in ready:
+            rank, round = tokens[ref]
+            try:
+                self._hear(rank, round, ref)
+            except (RayActorError, ObjectLostError) as error:
+                if isinstance(error, RayTaskError) and not isinstance(error, ObjectLostError):
+                    raise
+                self._lose(rank, "its process or its node died")
+
+    def _hear(self, rank: int, round: int, ref: ray.ObjectRef) -> None:
+        member = self._members[rank]
+        pushes = member.asked[round][1 : 1 + self._num_pushes]
+        if round not in member.told:
+            told = ray.get(ref)
+            if told is None:
+                self._roll.skip(rank, round)
+                self._done(rank, round)
+                return
+            member.told[round] = told
+            travels = self._master.bring(rank, told, pushes)
+            if travels is not None:
+                self._questions.travels(rank, round, travels)
+                return
+        told, heard = member.told.pop(round), self.heard
+        num_bytes = self._master.take(rank, round, told.pop("seen"))
+        if self._roll.has_quorum:
+            self._clock.quorum(time.perf_counter())
+        heard.bytes_sent += num_bytes or 0
+        heard.times.append({name: told.pop(name) for name in TIMES})
+        heard.answers[rank] = Answer(None if num_bytes is None else PUSHED, **told)
+        state = member.asked[round][1 + self._num_pushes :]
+        if state and round == self._roll.round:
+            heard.states[rank] = state[0]
+        self._done(rank, round)
+
+    def _done(self, rank: int, round: int) -> None:
+        self._questions.answered(rank, round, time.perf_counter(), self._clock.opened)
+        del self._members[rank].asked[round]
+
+    def _catch_up(self) -> None:
+        """Send the newest reply to those who missed it and have taken in the one before."""
+        late = {
+            rank: member
+            for rank, member in self._members.items()
+            if member.missed and _arrived(member.delivery)
+        }
+        if late:
+            replies = self._master.replies()
+            self.deliver({rank: replies[rank] for rank in late})
+
+    def _give_up_the_silent(self) -> None:
+        for rank, seconds in self._questions.hung(self._clock, time.perf_counter()).items():
+            self._lose(rank, f"silent for {seconds:.0f} s")
+
+    def _lose(self, rank: int, why: str) -> None:
+        del self._members[rank]
+        self._questions.forget(rank)
+        self._master.leave(rank)
+        self.heard.lost[rank] = why
+        if self._roll.has_quorum:
+            self._clock.quorum(time.perf_counter())
+
+
+def _arrived(delivery: ray.ObjectRef | None) -> bool:
+    return delivery is None or bool(ray.wait([delivery], timeout=0)[0])
