@@ -82,6 +82,7 @@ class Learner:
         if master is not None:
             self._replica.start_from(master.to(self._device))
         self._end = task.replica_end(self._flat.vector)
+        self._decoded: Reply | None = None  # a reply may come twice, its difference counts once
         self._module = task.execution.prepare(self._flat.module)
         self._module.train()
         self._scheduled = 0
@@ -155,7 +156,10 @@ class Learner:
         if self._end is None:
             return replace(reply, vector=reply.vector.to(self._device))
         if reply.code is not None:
-            return Reply(self._end.read(reply.code).to(self._device))
+            if reply is not self._decoded:
+                self._end.read(reply.code)
+                self._decoded = reply
+            return Reply(self._end.known.to(self._device))
         self._end.stand_at(reply.vector)
         if reply.restart:
             self._end.start_again()

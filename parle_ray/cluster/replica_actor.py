@@ -35,14 +35,14 @@ class Inbox:
     def take(self, round: int) -> tuple[int, Reply]:
         """Wait for the reply that opens `round`, or a newer one; which it is.
 
-        The wait ends with the reply or with the actor: the supervisor kills it when the
+        One that was taken in a round before, which was over by then, may be taken again.
+                The wait ends with the reply or with the actor: the supervisor kills it when the
         coordinator is gone.
         """
         with self._arrived:
             self._arrived.wait_for(lambda: self._reply is not None and self.newest >= round)
             assert self._reply is not None
-            reply, self._reply = self._reply, None
-            return self.newest, reply
+            return self.newest, self._reply
 
 
 class ReplicaActor:

@@ -31,6 +31,11 @@ class ReplicaEnd:
         self._pusher = Pusher(_codec(name), known.numel())
         self._relative = relative
 
+    @property
+    def known(self) -> Tensor:
+        """What this replica knows of the master's reply, `(num_params,)`, float32."""
+        return self._receiver.known
+
     def read(self, code: np.ndarray) -> Tensor:
         """What the master sent, `(num_params,)`, to be read before the next one."""
         return self._receiver.receive(code)

@@ -1,0 +1,212 @@
+"""The protocol under schedules of every kind: random ones, all short ones, and broken masters.
+
+PARLE_SCHEDULES=10000 python -m pytest tests/test_protocol.py      many more of them
+"""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from parle_ray.errors import Diverged, InputError
+from parle_ray.master import Master
+from parle_ray.strategies import LocalSGD, Parle, Strategy
+from tests.protocol import OVERLAPS, Cluster, Event, random_schedule
+
+SCHEDULES = int(os.environ.get("PARLE_SCHEDULES", "60"))
+ENDS = (Diverged, InputError)
+"""How a run may end: everybody pushed what cannot be merged."""
+
+
+def play(seed: int, kind: type[Master] = Master) -> int:
+    """The rounds that a random schedule closed."""
+    try:
+        return int(random_schedule(seed, kind).master.round)
+    except ENDS:
+        return 0
+
+
+def test_random_schedules_keep_the_ledger() -> None:
+    closed = sum(play(seed) for seed in range(SCHEDULES))
+    assert closed > 4 * SCHEDULES
+
+
+class Duplicates(Master):
+    """Takes an answer again."""
+
+    def tick(self, rank: int, *args: Any, **options: Any) -> bool:
+        self._last[rank] = -1
+        return super().tick(rank, *args, **options)
+
+
+class CountsTwice(Master):
+    """Forgets that a replica has something in the round already."""
+
+    def _counted(self, rank: int) -> tuple[int, int] | None:
+        key = super()._counted(rank)
+        return key if key is None or key[1] == self.round else None
+
+
+class BelievesNumbers(Master):
+    """Looks for no value that is not finite."""
+
+    def refuse(self, rank: int, reason: str) -> None:
+        pass
+
+
+class BelievesShapes(Master):
+    """Looks at no shape."""
+
+    def _wrong(self, push: Any) -> str | None:
+        return None
+
+
+class WantsMore(Master):
+    """A quorum one too large."""
+
+    @property
+    def quorum(self) -> int:
+        return super().quorum + 1
+
+
+class Impatient(Master):
+    """Closes with the first answer."""
+
+    def may_close(self, patience_is_over: bool) -> bool:
+        return bool(self.answered) and (self.has_quorum or not self.waiting)
+
+
+class Endless(Master):
+    """Waits for everybody, for ever."""
+
+    def may_close(self, patience_is_over: bool) -> bool:
+        return super().may_close(False)
+
+
+class Unforgiving(Master):
+    """Who trailed once trails for ever."""
+
+    def turn(self) -> None:
+        before = set(self.trailing)
+        super().turn()
+        self.trailing |= before
+
+
+class Forgetful(Master):
+    """Tells no replica to start again."""
+
+    def turn(self) -> None:
+        super().turn()
+        self.restart.clear()
+
+
+MUTANTS = [
+    Duplicates,
+    CountsTwice,
+    BelievesNumbers,
+    BelievesShapes,
+    WantsMore,
+    Endless,
+    Unforgiving,
+    Forgetful,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda kind: kind.__name__)
+def test_a_broken_master_is_found(mutant: type[Master]) -> None:
+    def broken(seed: int) -> bool:
+        try:
+            play(seed, mutant)
+        except (AssertionError, RuntimeError, KeyError):
+            return True
+        return False
+
+    assert any(broken(seed) for seed in range(300))
+
+
+ALPHABET = ("walk", "arrive", "wait", "kill", "join")
+
+
+def replayed(history: tuple[Event, ...], n: int, strategy: Strategy) -> Cluster:
+    cluster = Cluster(n, strategy, 2)
+    for event in history:
+        cluster.do(event)
+    return cluster
+
+
+def fingerprint(c: Cluster) -> Any:
+    master = c.master
+    return (
+        (master.round, tuple(master.ranks), tuple(sorted(master.answered))),
+        (tuple(sorted(master.trailing)), tuple(sorted(master.restart.items()))),
+        tuple(sorted(master._last.items())),
+        tuple((w.alive, min(w.born, 1), tuple(r for r, _ in w.queue), w.newest) for w in c.walkers),
+        tuple((s.rank, s.round, min(s.born, 1), s.seen, s.skipped) for s in c.wire),
+        min(c.now - c.clock.opened, 40.0),
+        tuple(sorted(master._open.fates.items())),
+    )
+
+
+def explore(n: int, strategy: Strategy, depth: int) -> int:
+    """All interleavings of so many events, each state once; how many states there are."""
+    seen = {fingerprint(replayed((), n, strategy))}
+    frontier: list[tuple[Event, ...]] = [()]
+    for _ in range(depth):
+        following = []
+        for history in frontier:
+            for event in replayed(history, n, strategy).events():
+                if event[0] not in ALPHABET:
+                    continue
+                cluster = replayed((*history, event), n, strategy)
+                key = fingerprint(cluster)
+                if key not in seen:
+                    seen.add(key)
+                    if not cluster.done:
+                        following.append((*history, event))
+        frontier = following
+    for history in frontier[:: max(1, len(frontier) // 50)]:
+        replayed(history, n, strategy).settle()
+    return len(seen)
+
+
+@pytest.mark.parametrize("strategy", OVERLAPS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(("n", "depth"), [(1, 7), (2, 4), (3, 3)])
+def test_all_short_schedules_keep_the_ledger(n: int, depth: int, strategy: Strategy) -> None:
+    assert explore(n, strategy, depth + (SCHEDULES > 1000)) > 15
+
+
+class Protocol(RuleBasedStateMachine):
+    """The same, driven by hypothesis, which shrinks what it finds when it is let."""
+
+    @initialize(n=st.integers(1, 4), overlaps=st.booleans())
+    def begin(self, n: int, overlaps: bool) -> None:
+        self.cluster = Cluster(n, Parle() if overlaps else LocalSGD(), 30)
+
+    @precondition(lambda self: not self.cluster.done)
+    @rule(data=st.data())
+    def happen(self, data: Any) -> None:
+        self._let(lambda: self.cluster.do(data.draw(st.sampled_from(self.cluster.events()))))
+
+    @precondition(lambda self: not self.cluster.done)
+    @rule()
+    def progress(self) -> None:
+        self._let(self.cluster.settle)
+
+    def _let(self, act: Any) -> None:
+        try:
+            act()
+        except ENDS:
+            self.cluster.num_rounds = 0
+
+
+TestProtocol = Protocol.TestCase
+TestProtocol.settings = settings(
+    max_examples=max(8, SCHEDULES // 20),
+    stateful_step_count=25,
+    phases=(Phase.generate,),
+    deadline=None,
+    derandomize=True,
+)
