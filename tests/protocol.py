@@ -1,5 +1,7 @@
-"""A cluster on a virtual clock, for the protocol alone: a real `Master` and real `Questions`, vectors
-of two numbers, and replicas that are queues. The ledger is checked after every close."""
+"""A cluster on a virtual clock, for the protocol alone: a real `Master` and real `Questions`.
+
+Vectors have two numbers, replicas are queues. The ledger is checked after every close.
+"""
 
 import itertools
 import math
