@@ -134,9 +134,10 @@ def _load(folder: Path, label: str) -> Cut:
             for name, state in states.items()
             if name.startswith("replica-")
         }
+        round = int(manifest["round"])
         return Cut(
-            round=int(manifest["round"]),
-            resume=Resume(master=states["master"], replicas=replicas),
+            round=round,
+            resume=Resume(round=round, master=states["master"], replicas=replicas),
             model={key: (dtype, list(shape)) for key, (dtype, shape) in manifest["model"].items()},
             spec=dict(manifest["spec"]),
         )

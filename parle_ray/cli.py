@@ -1,16 +1,19 @@
 """`python -m parle_ray COMMAND`: finds the command, and turns every end into an exit status.
 
-0 done; 2 the user's input cannot be used; 3 the user's code failed; 4 the model diverged; 5 storage
-failed; 7 cluster or authentication; 130 and 143 interrupted and terminated.
+0 done; 1 a mistake of ours; 2 the user's input cannot be used; 3 the user's code failed; 4 the
+model diverged; 5 storage failed; 7 cluster or authentication; 130 and 143 interrupted and
+terminated.
 """
 
 import importlib
 import re
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from parle_ray.errors import (
@@ -23,6 +26,7 @@ from parle_ray.errors import (
 )
 
 PROG = "python -m parle_ray"
+PACKAGE = Path(__file__).parent
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("parle_ray.console.commands", "train three replicas on the bundled digits"),
@@ -106,14 +110,27 @@ def _usage(prog: str) -> str:
 
 
 def _explain(error: Exception, debug: bool) -> int:
-    """One message for what we foresaw, the traceback for what the user's own code raised."""
+    """One message for what we foresaw, the traceback for all else."""
     status = next((status for kind, status in STATUS if isinstance(error, kind)), None)
     if status is None or debug:
         traceback.print_exception(error)
+    if status is None:
+        status = 3 if _is_users(error) else 1
     text = str(error) or repr(error)
     if status == 2:  # it quotes what was given, which may be of any length
         text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: word[0][:80] + "...", text)
-    return _say(text, 3 if status is None else status)
+    return _say(text, status)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether it was raised by code that is neither ours nor that of an installed library."""
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).is_relative_to(PACKAGE):
+            return False
+        if not any(Path(frame.filename).is_relative_to(library) for library in libraries):
+            return True
+    return False
 
 
 def _say(text: str, status: int) -> int:

@@ -27,7 +27,15 @@ class Diverged(RuntimeError):
 
 
 class UserCodeError(RuntimeError):
-    """A function of the user raised; the message holds the traceback. Exit status 3."""
+    """A function of the user raised; the message holds the traceback. Exit status 3.
+
+    It goes `<who>, <when>: <type>: <text>`, and then the traceback.
+    """
+
+    @property
+    def mistake(self) -> str:
+        """Type and text of what was raised, whoever and whenever it was."""
+        return str(self).partition(": ")[2].partition("\nTraceback")[0]
 
 
 class StorageError(RuntimeError):

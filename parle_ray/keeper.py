@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.exceptions import ObjectLostError
 
 from parle_ray import checkpoint
 from parle_ray.attempts import Attempts
@@ -74,12 +75,17 @@ class Keeper:
             earlier.result()
 
     def _write(self, cut: dict[str, Any]) -> None:
-        states = {
-            "master": join_states(ray.get(cut["master"])),
-            "model": ray.get(cut["model"])["model"],
-            "replicas": {rank: ray.get(ref) for rank, ref in cut["replicas"].items()},
-        }
-        self._let_go(cut["round"])
+        try:
+            replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
+            states = {
+                "master": join_states(ray.get(cut["master"])),
+                "model": ray.get(cut["model"])["model"],
+                "replicas": {r: state for r, state in replicas.items() if state is not None},
+            }
+        except ObjectLostError:
+            return  # with the coordinator; the one that takes its place makes the last cut again
+        finally:
+            self._let_go(cut["round"])
         if self._attempts.make(lambda: self._save(cut["round"], states)):
             self._prune(cut["round"])
 

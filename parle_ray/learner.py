@@ -66,6 +66,11 @@ class Learner:
         return self._flat.vector
 
     @property
+    def known(self) -> Tensor | None:
+        """With compression, what this replica knows of the master's reply, `(num_params,)`."""
+        return self._end.known if self._end else None
+
+    @property
     def sizes(self) -> list[int]:
         """Of the parameters, in the order of the vector."""
         return [p.numel() for p in self._flat.parameters]

@@ -161,6 +161,12 @@ class Master(Roll):
         return self._end.known if self._end else self.vector
 
     @property
+    def replies_all(self) -> bool:
+        """Whether a reply is all that the next round depends on, with the roll."""
+        bare = not self.state and self.inner is None and self._end is None
+        return bare and self._reply is self.vector
+
+    @property
     def _reply(self) -> Tensor:
         return self.strategy.reply(self.vector, self.state)
 
@@ -185,13 +191,13 @@ class Master(Roll):
         }
 
     def load_state_dict(self, state: dict) -> None:  # type: ignore[type-arg]
-        """Go on from a saved state."""
+        """Go on from a saved state; what it does not have of the past begins anew."""
         self.vector.copy_(state["vector"])
-        self.state = state["strategy"]
+        self.state = self.strategy.init_master(self.vector) | state["strategy"]
         self.load_roll(state)
-        if self._inner_state is not None:
+        if self._inner_state is not None and state["inner"] is not None:
             self._inner_state.load_state_dict(state["inner"])
-        if self._scheduler is not None:
+        if self._scheduler is not None and state["scheduler"] is not None:
             self._scheduler.load_state_dict(state["scheduler"])
         if self._end:
             self._end.load_state_dict(state["end"] or {"known": self._reply})

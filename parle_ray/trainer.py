@@ -196,11 +196,15 @@ class ParleTrainer:
                 evaluate_every=self._evaluate_every,
             ):
                 cut = report.pop("cut", None)
-                reports.append(report)
+                news = not reports.all or report["round"] > reports.all[-1]["round"]
+                if news:
+                    reports.append(report)
                 if cut is not None:
                     keeper.keep(cut)
                     reports.flush()
                 keeper.check()
+                if not news:  # a new coordinator has closed the round once more
+                    continue
                 listen(report)
                 for callback in callbacks:
                     callback.after_report(None, [report], None)

@@ -192,6 +192,12 @@ def test_every_end_has_its_exit_status(capsys, monkeypatch, error, status):
     assert "\nparle: " in f"\n{err}"
 
 
+def test_a_mistake_of_ours_is_not_laid_at_the_users_door(capsys, monkeypatch):
+    code = compile("1 / 0", ROOT / "parle_ray" / "roll.py", "exec")
+    monkeypatch.setattr("parle_ray.console.commands.train", lambda argv, prog: exec(code))
+    assert ends(capsys, ["train"])[0] == 1
+
+
 def test_debug_shows_the_traceback(capsys):
     status, _, err = ends(capsys, ["train", "--debug", "--num_rounds", "0"])
     assert status == 2

@@ -8,8 +8,10 @@ from typing import Any
 import ray
 import torch
 
+from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.exchange import NOTICE_S, Exchange
+from parle_ray.cluster.keeping import Keeping
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
@@ -30,8 +32,8 @@ class Coordinator:
 
     def __init__(self, task: list[ray.ObjectRef]) -> None:
         self._task: Task = ray.get(task[0])
-        self._joining: dict[int, Any] = {}
-        self._somebody = threading.Event()
+        self._joining: dict[int, Enlisted] = {}
+        self._somebody, self._let_go = threading.Event(), threading.Event()
         self._cuts: dict[int, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -39,45 +41,58 @@ class Coordinator:
 
     def start(
         self,
+        generation: int,
         batches_per_pass: int | None,
         codec: str,
         parts: list[slice],
         shards: list[Any],
         state: list[ray.ObjectRef],
+        ranks: list[int],
+        failures: int,
         checkpoint_every: int | None,
         evaluate_every: int | None,
     ) -> tuple[Any, ...]:
         """Build the master, or restore it; the arguments by which a replica starts from it.
 
         Args:
+            generation: how many coordinators there were before.
             parts: the stretches in which vectors travel.
             shards: the actors that keep one each; without any the master is kept here.
+            state: a list with the reference of the master's state, or an empty one.
+            ranks: the replicas that are at work.
+            failures: replicas that the driver knows to have been lost.
         """
         torch.set_num_threads(self._task.execution.num_threads or 1)
         self._task = self._task.fitted_to(batches_per_pass, codec)
         self._fit, self._num_pushes = (batches_per_pass, codec, parts), len(parts)
         assert self._task.num_rounds is not None
         self._master: Whole | Shards = (
-            Shards(self._task, shards, self._fit, state) if shards else Whole(self._task, state)
+            Shards(self._task, shards, self._fit, state, ranks)
+            if shards
+            else Whole(self._task, state, ranks)
         )
+        self._generation = generation
+        self._keeping = Keeping(generation, coded=codec != "none", sharded=bool(shards))
         self._roll = self._master.roll
+        self._roll.faults = max(self._roll.faults, failures)
         self._last = self._task.num_rounds
         self._checkpoints = Rhythm(checkpoint_every, self._last)
         self._evaluate_every = evaluate_every
         return self._at()
 
     @ray.method(concurrency_group="control")
-    def join(self, rank: int, actor: Any) -> None:
+    def join(self, rank: int, replica: Enlisted) -> None:
         """Take a replica in, which has been set up, at the next round's start."""
-        self._joining[rank] = actor
+        self._joining[rank] = replica
         self._somebody.set()
 
     @ray.method(concurrency_group="control")
     def let_go(self, round: int) -> None:
         """The driver has fetched all that the cut of `round` refers to."""
         self._cuts.pop(round, None)
+        self._let_go.set()
 
-    def run(self, members: dict[int, Any], evaluator: Any) -> Iterator[dict[str, Any]]:
+    def run(self, members: dict[int, Enlisted], evaluator: Any) -> Iterator[dict[str, Any]]:
         """Close round after round; one report each.
 
         Beside the metrics a report has `lost`, rank -> why it was given up; `refusals`, a line for
@@ -88,13 +103,14 @@ class Coordinator:
         self._exchange = Exchange(
             self._master,
             self._task.patience,
+            generation=self._generation,
             ahead=2 if self._task.strategy.overlaps else 1,
             num_rounds=self._last,
             num_pushes=self._num_pushes,
             want_state=lambda round: self._checkpoints.due(round + 1),
         )
-        for rank, actor in members.items():
-            self._exchange.meet(rank, actor)
+        for rank, replica in members.items():
+            self._exchange.meet(rank, replica)
         self._evaluations = Evaluations(
             evaluator,
             wanted=self._task.evaluate_fn is not None,
@@ -102,19 +118,31 @@ class Coordinator:
             last=self._last,
         )
         self._exchange.open(self._master.replies())
+        self._keep()
         self._closed_at = time.perf_counter()
         while self._roll.round < self._last:
             self._admit()
             self._exchange.collect(self._somebody.is_set)
             if self._roll.answered:
                 yield self._close() | {"lost": self._exchange.take_lost()}
+                self._keep()
             else:
                 yield {"lost": self._exchange.take_lost()}
                 if not self._roll.ranks:  # the round stays open until somebody joins
                     self._somebody.wait(NOTICE_S)
+        while self._cuts:  # if this process is lost before they are fetched, the driver sees it
+            self._let_go.wait(NOTICE_S)
+            self._let_go.clear()
+
+    def _keep(self) -> None:
+        """See to it that the open round can be gone on with if this process is lost."""
+        if not self._master.replies_all and self._roll.round < self._last:
+            state = self._master.state()
+            self._keeping.give(self._roll.round, state, self._exchange.replicas)
 
     def _close(self) -> dict[str, Any]:
         heard = self._exchange.heard
+        heard.bytes_sent += self._keeping.settle()
         self._exchange.open(self._exchange.close())
         answers, entry = heard.answers, self._roll.entry
         now, before = time.perf_counter(), self._closed_at
@@ -139,9 +167,9 @@ class Coordinator:
         """Replicas that are new start from the master, in the round that opens now."""
         self._somebody.clear()
         while self._joining:
-            rank, actor = self._joining.popitem()
-            actor.start.remote(*self._at(), [])
-            self._exchange.meet(rank, actor)
+            rank, replica = self._joining.popitem()
+            replica.actor.start.remote(*self._at(), [])
+            self._exchange.meet(rank, replica)
             self._exchange.deliver(self._master.join(rank))
 
     def _at(self) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 SHARE = 0.1
 """The part of the time that evaluations may take where the user gives no rhythm."""
@@ -35,7 +36,12 @@ class Evaluations:
             ready, _ = ray.wait([self._under_way[k]], timeout=None if round == self._last else 0)
             if not ready:
                 break
-            found = ray.get(self._under_way.pop(k))
+            try:
+                found = ray.get(self._under_way.pop(k))
+            except (RayActorError, ObjectLostError) as error:
+                if isinstance(error, RayTaskError):
+                    raise
+                continue  # the evaluator was lost in it, again and again
             self._free_at = time.monotonic() + found["seconds"] * (1 / SHARE - 1)
             news |= {**found["metrics"], "evaluated_round": k}
         return news

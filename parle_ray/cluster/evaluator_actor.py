@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayError
 
 from parle_ray.cluster.wire import pack_tree, view_all
 from parle_ray.errors import InputError, UserCodeError
@@ -45,7 +46,7 @@ class EvaluatorActor:
                 self._evaluator = Evaluator(replace(task, execution=execution))
             vector = view_all(ray.get(master), self._evaluator.dtype)
             metrics = self._evaluator.evaluate(vector)
-        except InputError:
+        except (InputError, RayError):
             raise
         except Exception as error:
             raise UserCodeError(

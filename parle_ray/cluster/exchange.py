@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import RayError
 
+from parle_ray.cluster.enlisted import Enlisted
+from parle_ray.cluster.losses import reason_of
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import Parcel
+from parle_ray.errors import UserCodeError
 from parle_ray.learner import Answer
 from parle_ray.patience import Patience, RoundClock
 from parle_ray.questions import Questions
@@ -28,13 +31,14 @@ class Member:
     """A replica as the coordinator knows it.
 
     Attributes:
+        replica: it, and the answers that it can give again.
         asked: round -> the references of its answer.
         told: round -> what it said, of pushes that are still on their way.
         delivery: of the newest reply.
         missed: it has not been sent the newest reply, as an earlier one has not arrived.
     """
 
-    actor: Any
+    replica: Enlisted
     asked: dict[int, list[ray.ObjectRef]] = field(default_factory=dict)
     told: dict[int, dict[str, Any]] = field(default_factory=dict)
     delivery: ray.ObjectRef | None = None
@@ -53,7 +57,7 @@ class Heard:
     states: dict[int, ray.ObjectRef] = field(default_factory=dict)
     times: list[dict[str, Any]] = field(default_factory=list)
     bytes_sent: int = 0
-    lost: dict[int, str] = field(default_factory=dict)
+    lost: dict[int, str | UserCodeError] = field(default_factory=dict)
 
 
 class Exchange:
@@ -61,6 +65,7 @@ class Exchange:
 
     Args:
         master: whole or in shards.
+        generation: of the coordinator; replicas refuse older ones.
         ahead: see `Questions`.
         num_pushes: stretches in which a push travels.
         want_state: whether the state of the replicas after a round is wanted.
@@ -71,12 +76,14 @@ class Exchange:
         master: Whole | Shards,
         patience: Patience,
         *,
+        generation: int,
         ahead: int,
         num_rounds: int,
         num_pushes: int,
         want_state: Callable[[int], bool],
     ) -> None:
         self._master, self._roll = master, master.roll
+        self._generation = generation
         self._num_pushes, self._want_state = num_pushes, want_state
         self._clock = RoundClock(patience)
         self._questions: Questions[ray.ObjectRef] = Questions(
@@ -85,14 +92,20 @@ class Exchange:
         self._members: dict[int, Member] = {}
         self.heard = Heard()
 
-    def meet(self, rank: int, actor: Any) -> None:
+    @property
+    def replicas(self) -> dict[int, Enlisted]:
+        """Those that take part, by rank."""
+        return {rank: member.replica for rank, member in self._members.items()}
+
+    def meet(self, rank: int, replica: Enlisted) -> None:
         """A replica that takes part from now on."""
-        self._members[rank] = Member(actor)
+        self._members[rank] = Member(replica)
         self._questions.meet(rank, time.perf_counter())
 
     def open(self, parcels: dict[int, Parcel]) -> None:
         """A round opens with these replies; nothing is heard in it yet."""
         self._clock.open(time.perf_counter())
+        self._opened = self._roll.roll_dict()
         self.deliver(parcels)
         self.heard = Heard(lost=self.heard.lost)
 
@@ -100,7 +113,7 @@ class Exchange:
         """Ask and listen until the round may close, or the driver has to be told of a loss first.
 
         Raises:
-            UserCodeError: a function of the user raised, in a replica.
+            InputError: something that the user gave cannot be used, says a replica.
         """
         while not self._roll.may_close(time.perf_counter() >= self._clock.deadline):
             self._give_up_the_silent()
@@ -129,11 +142,17 @@ class Exchange:
             member.missed = rank in self._roll.trailing and not _arrived(member.delivery)
             if not member.missed:
                 self.heard.bytes_sent += parcel.num_bytes
-                member.delivery = member.actor.deliver.remote(
-                    self._roll.round, parcel.restart, parcel.coded, *parcel.refs
+                told = {
+                    "restart": parcel.restart,
+                    "coded": parcel.coded,
+                    "whole": self._master.replies_all,
+                    "roll": self._opened,
+                }
+                member.delivery = member.replica.actor.deliver.remote(
+                    self._generation, self._roll.round, told, *parcel.refs
                 )
 
-    def take_lost(self) -> dict[int, str]:
+    def take_lost(self) -> dict[int, str | UserCodeError]:
         """Who was lost since this was last asked, and why."""
         lost, self.heard.lost = self.heard.lost, {}
         return lost
@@ -141,7 +160,9 @@ class Exchange:
     def _ask(self, rank: int, round: int) -> None:
         member, want_state = self._members[rank], self._want_state(round)
         num_returns = 1 + self._num_pushes + want_state
-        refs = member.actor.round.options(num_returns=num_returns).remote(round, want_state)
+        walked, actor = round in member.replica.answers, member.replica.actor
+        method = (actor.again if walked else actor.round).options(num_returns=num_returns)
+        refs = method.remote(self._generation, round, want_state)
         member.asked[round] = refs
         self._questions.ask(rank, round, refs[0], time.perf_counter())
 
@@ -153,10 +174,8 @@ class Exchange:
             rank, round = tokens[ref]
             try:
                 self._hear(rank, round, ref)
-            except (RayActorError, ObjectLostError) as error:
-                if isinstance(error, RayTaskError) and not isinstance(error, ObjectLostError):
-                    raise
-                self._lose(rank, "its process or its node died")
+            except RayError as error:
+                self._lose(rank, reason_of(error))
 
     def _hear(self, rank: int, round: int, ref: ray.ObjectRef) -> None:
         member = self._members[rank]
@@ -203,7 +222,7 @@ class Exchange:
         for rank, seconds in self._questions.hung(self._clock, time.perf_counter()).items():
             self._lose(rank, f"silent for {seconds:.0f} s")
 
-    def _lose(self, rank: int, why: str) -> None:
+    def _lose(self, rank: int, why: str | UserCodeError) -> None:
         del self._members[rank]
         self._questions.forget(rank)
         self._master.leave(rank)

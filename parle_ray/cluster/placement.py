@@ -135,9 +135,9 @@ def check_shared(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def on_node(node_id: str) -> NodeAffinitySchedulingStrategy:
-    """On this node and no other."""
-    return NodeAffinitySchedulingStrategy(node_id, soft=False)
+def on_node(node_id: str, *, soft: bool = False) -> NodeAffinitySchedulingStrategy:
+    """On this node and no other, unless `soft` and it is gone."""
+    return NodeAffinitySchedulingStrategy(node_id, soft=soft)
 
 
 def on_this_node() -> NodeAffinitySchedulingStrategy:

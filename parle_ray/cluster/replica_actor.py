@@ -1,48 +1,33 @@
 """The door to a `Learner`: one Ray actor, on its own GPU or CPU share."""
 
-import threading
+import os
 import traceback
 from typing import Any, NoReturn
 
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayError
 
+from parle_ray.cluster.memory import DEPTH, Held, Memory, Standing, Superseded
+from parle_ray.cluster.states import told_by_reply
 from parle_ray.cluster.stopwatch import Stopwatch
-from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view_all
+from parle_ray.cluster.undertaker import oom_kills
+from parle_ray.cluster.wire import (
+    Packed,
+    dtype_name,
+    num_bytes,
+    pack,
+    pack_tree,
+    unpack_tree,
+    view_all,
+)
 from parle_ray.compression import measure
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
 from parle_ray.stretches import is_finite, places
 from parle_ray.task import Task
-
-
-class Inbox:
-    """The newest reply, put by one thread and awaited by another."""
-
-    def __init__(self) -> None:
-        self._arrived = threading.Condition()
-        self._reply: Reply | None = None
-        self.newest = -1
-
-    def put(self, round: int, reply: Reply) -> None:
-        """The reply that opens `round`."""
-        with self._arrived:
-            self._reply, self.newest = reply, round
-            self._arrived.notify_all()
-
-    def take(self, round: int) -> tuple[int, Reply]:
-        """Wait for the reply that opens `round`, or a newer one; which it is.
-
-        One that was taken in a round before, which was over by then, may be taken again.
-                The wait ends with the reply or with the actor: the supervisor kills it when the
-        coordinator is gone.
-        """
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._reply is not None and self.newest >= round)
-            assert self._reply is not None
-            return self.newest, self._reply
 
 
 class ReplicaActor:
@@ -57,7 +42,8 @@ class ReplicaActor:
     def __init__(self, task: list[ray.ObjectRef], rank: int, incarnation: int) -> None:
         self._task_ref = task[0]
         self.rank, self._incarnation = rank, incarnation
-        self._inbox = Inbox()
+        self._memory = Memory()
+        self._kept: list[np.ndarray] = []
         self._watch = Stopwatch()
 
     def __repr__(self) -> str:
@@ -77,6 +63,8 @@ class ReplicaActor:
             "batches_per_pass": self._learner.batches_per_pass,
             "sizes": self._learner.sizes,
             "node": context.get_node_id(),
+            "pid": os.getpid(),
+            "oom_kills": oom_kills(),
             "gpu": (ray.get_gpu_ids() or [None])[0],
         }
 
@@ -104,27 +92,34 @@ class ReplicaActor:
             self._learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
             if state:
                 self._learner.load_state_dict(unpack_tree(ray.get(state[0])))
+            self._memory.start(round)
         except Exception as error:
             self._explain("start", error)
 
-    def round(self, round: int, want_state: bool) -> tuple[Any, ...]:
+    def round(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
         """Walk a round: what there is to tell, the stretches of the push, the state if wanted.
 
         A round that was closed without this replica is not walked, and nothing is told of it.
+
+        Raises:
+            Superseded: another coordinator has taken over, and this question is void.
         """
-        if self._inbox.newest > round:
-            return (None,) * (1 + len(self._places) + want_state)
+        walked = self._memory.begin(generation, round)
+        if walked is not None or self._memory.is_over(round):
+            return self._as_asked(walked, want_state)
         self._watch.goes_on()
         seen = round
 
         def receive() -> Reply:
             nonlocal seen
             with self._watch.waiting():
-                seen, reply = self._inbox.take(round)
+                seen, reply = self._memory.take(generation, round)
             return reply
 
         try:
             answer = self._learner.play(round, receive)
+        except Superseded:
+            raise
         except Exception as error:
             self._explain(f"round {round}", error)
         told = {
@@ -134,18 +129,35 @@ class ReplicaActor:
             "seen": seen,
             **self._watch.told(),
         }
-        pushes = self._cut(answer.push)
+        pushes = self._cut(self._own(round, answer.push))
         if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
             told["finite"] = self._finite(answer.push)
-        state = (pack_tree(self._learner.state_dict()),) if want_state else ()
+        state = (pack_tree(self._learner.state_dict(), copy=True),) if want_state else ()
+        walked = (told, *pushes, *state)
+        self._memory.answer(generation, round, walked)
         self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
-        return (told, *pushes, *state)
+        return walked
 
-    def _cut(self, push: torch.Tensor | np.ndarray | None) -> list[np.ndarray | None]:
+    def _as_asked(self, walked: tuple[Any, ...] | None, want_state: bool) -> tuple[Any, ...]:
+        """With a state or without; None for what there is not."""
+        end = 1 + len(self._places)
+        walked = walked or (None,) * end
+        return (*walked[:end], *(walked[end:] or (None,) if want_state else ()))
+
+    def _own(self, round: int, push: torch.Tensor | np.ndarray | None) -> np.ndarray | None:
+        """A push in memory that no walk writes to before it may be forgotten."""
         if push is None:
-            return [None] * len(self._places)
+            return None
         array = pack(push)
-        return [array[place] for place in self._places]
+        if not isinstance(push, torch.Tensor) or push.device.type != "cpu":
+            return array  # made for the purpose
+        if not self._kept:
+            self._kept = [np.empty_like(array) for _ in range(DEPTH)]
+        np.copyto(self._kept[round % DEPTH], array)
+        return self._kept[round % DEPTH]
+
+    def _cut(self, array: np.ndarray | None) -> list[np.ndarray | None]:
+        return [None if array is None else array[place] for place in self._places]
 
     def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
         if push is None:
@@ -153,20 +165,69 @@ class ReplicaActor:
         return is_finite(push, self._codec, self._learner.vector.numel())
 
     @ray.method(concurrency_group="delivery")
-    def deliver(self, round: int, restart: bool, coded: bool, *arrays: np.ndarray) -> None:
-        """The reply that opens `round`, read where it lies in the store."""
+    def deliver(
+        self,
+        generation: int,
+        round: int,
+        told: dict[str, Any],
+        *arrays: np.ndarray,
+    ) -> None:
+        """The reply that opens `round`, read where it lies in the store.
+
+        Args:
+            told: of the reply (see `Parcel`), and the roll of the round that it opens.
+        """
+        mine = self._learner.vector
+        stretches = tuple(Packed(array, dtype_name(mine.dtype)) for array in arrays)
+        coded, restart = told["coded"], told["restart"]
+        held = Held(generation, stretches, coded, told["whole"], told["roll"])
         if coded:
             code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-            self._inbox.put(round, Reply(torch.empty(0), restart, code))
+            reply = Reply(torch.empty(0), restart, code)
         else:
-            mine = self._learner.vector
-            vector = view_all(arrays, mine.dtype).to(mine.device)
-            self._inbox.put(round, Reply(vector, restart))
-        self._watch.answered(round)
+            reply = Reply(view_all(arrays, mine.dtype).to(mine.device), restart)
+        if self._memory.put(round, reply, held):
+            self._watch.answered(round)
+
+    @ray.method(concurrency_group="delivery")
+    def keep(self, generation: int, round: int, *states: Any) -> int:
+        """Hold the master's state for the case that the coordinator is lost; its bytes."""
+        self._memory.keep(generation, round, states)
+        return sum(num_bytes(state) for state in states)
+
+    @ray.method(concurrency_group="delivery")
+    def stand(self, generation: int) -> Standing:
+        """Where this replica is, for a new coordinator."""
+        return self._memory.stand(generation)
+
+    @ray.method(concurrency_group="delivery")
+    def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
+        """The answer of a round that has been walked; the walk of the next goes on meanwhile."""
+        return self._as_asked(self._memory.again(round), want_state)
+
+    @ray.method(concurrency_group="delivery")
+    def full(self, round: int) -> Any:
+        """The master that opens `round`, packed, to go on from."""
+        return self._memory.full(round)
+
+    @ray.method(concurrency_group="delivery")
+    def abandon(self, generation: int) -> None:
+        """Give up the walk: this replica is about to start from the master."""
+        self._memory.abandon(generation)
+
+    def known(self) -> Any:
+        """After `abandon`: a master of no past, packed, as far as this replica knew it; or None."""
+        held = self._memory.left
+        if held is None:
+            return None
+        known = self._learner.known
+        if known is None:
+            return told_by_reply(held.roll, held.stretches)
+        return told_by_reply(held.roll, [Packed(pack(known), dtype_name(known.dtype))])
 
     def _explain(self, when: str, error: Exception) -> NoReturn:
         """Say what went wrong in a form that survives the way to the driver."""
-        if isinstance(error, InputError):
+        if isinstance(error, InputError | RayError):
             raise error
         raise UserCodeError(
             f"replica {self.rank}, {when}: {type(error).__name__}: {error}\n"

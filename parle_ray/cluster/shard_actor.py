@@ -38,18 +38,23 @@ class ShardActor:
         codec: str,
         parts: list[slice],
         state: list[ray.ObjectRef],
-    ) -> dict[str, Any]:
-        """Build the stretch, or restore it from a whole master's state; who is on the roll."""
+        ranks: list[int],
+    ) -> tuple[dict[str, Any], bool]:
+        """Build the stretch, or restore it from a whole master's state.
+
+        Returns:
+            The roll, and whether the replies are the master, with no state beside it.
+        """
         torch.set_num_threads(self._task.execution.num_threads or 1)
         task, part = self._task.fitted_to(batches_per_pass, codec), parts[self._index]
         self._coded = codec != "none"
-        self._master = Master(task, range(task.num_replicas), part)
+        self._master = Master(task, ranks, part)
         self._brought: dict[int, np.ndarray] = {}
         if state:
             self._master.load_state_dict(unpack_tree(cut_state(ray.get(state[0]), part)))
         roll = self._master.roll_dict()
         self._master.restart.clear()  # which the coordinator knows, for all shards
-        return roll
+        return roll, self._master.replies_all
 
     def bring(self, rank: int, push: np.ndarray) -> int:
         """The stretch of a push has come here; its bytes."""

@@ -7,7 +7,6 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 
 from parle_ray.cluster.wire import Parcel
-from parle_ray.errors import ClusterError
 from parle_ray.master import late_rules, relative
 from parle_ray.roll import NOT_FINITE, Roll
 from parle_ray.task import Task
@@ -23,17 +22,27 @@ class Shards:
         task: fitted to the run.
         actors: the shards, in the order of their stretches.
         fit: what they fit the task by, and the stretches.
-        state: a list with the reference of an earlier run's, or an empty one.
+        state: a list with the reference of that to go on from, or an empty one.
+        ranks: the replicas that are at work.
+
+    Attributes:
+        replies_all: whether the replies are the master, with no state beside it.
     """
 
     def __init__(
-        self, task: Task, actors: list[Any], fit: tuple[Any, ...], state: list[ray.ObjectRef]
+        self,
+        task: Task,
+        actors: list[Any],
+        fit: tuple[Any, ...],
+        state: list[ray.ObjectRef],
+        ranks: list[int],
     ) -> None:
         self._actors = actors
-        self.roll = Roll(range(task.num_replicas), **late_rules(task))
+        self.roll = Roll(ranks, **late_rules(task))
         self._coming: dict[int, list[ray.ObjectRef] | None] = {}
         self._coded = task.compression != "none"
-        self.roll.load_roll(_get(self._tell("start", *fit, state))[0])
+        roll, self.replies_all = _get(self._tell("start", *fit, state, ranks))[0]
+        self.roll.load_roll(roll)
 
     @property
     def distance(self) -> float:
@@ -131,18 +140,19 @@ class Shards:
         return [getattr(actor, verb).remote(*args) for actor in self._actors]
 
 
+class ShardLost(RuntimeError):
+    """The coordinator cannot go on without the stretch of the master that is gone."""
+
+
 def _get(refs: list[ray.ObjectRef]) -> list[Any]:
     """What the shards answer.
 
     Raises:
-        ClusterError: one of them was lost.
+        ShardLost: one of them died.
     """
     try:
         return ray.get(refs)
     except ObjectLostError:
         raise
     except RayActorError as error:
-        raise ClusterError(
-            f"a shard of the master was lost: {error}; run again under the same name and "
-            "storage_path to go on from the last checkpoint"
-        ) from error
+        raise ShardLost(f"a shard of the master: {error}") from error

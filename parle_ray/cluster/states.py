@@ -17,8 +17,13 @@ VECTORS = ("vector", "strategy", "end")
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Packed states of an earlier run (see `wire.pack_tree`), by which this one goes on."""
+    """Packed states of an earlier run (see `wire.pack_tree`), by which this one goes on.
 
+    Attributes:
+        round: rounds closed.
+    """
+
+    round: int
     master: Any
     replicas: dict[int, Any]
 
@@ -32,6 +37,12 @@ def join_states(states: Sequence[Any]) -> Any:
         own = [state["inner"]["state"].items() for state in states]
         inner = inner | {"state": {name: value for items in own for name, value in items}}
     return first | joined | {"inner": inner}
+
+
+def told_by_reply(roll: dict[str, Any], stretches: Sequence[Packed]) -> Any:
+    """The state of a master that has no past beside its vector, or whose past is lost."""
+    nothing: dict[str, Any] = {"strategy": {}, "inner": None, "scheduler": None, "end": {}}
+    return roll | nothing | {"vector": _join(stretches)}
 
 
 def cut_state(state: Any, part: slice) -> Any:

@@ -1,31 +1,35 @@
-"""The driver's side of a run: makes the actors, replaces the dead, ends what it began."""
+"""The driver's side of a run: hires the actors, replaces the dead, ends what it began."""
 
-import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray import cloudpickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayError
 from ray.train import ScalingConfig
 
 from parle_ray.cluster import placement
 from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
+from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
-from parle_ray.cluster.replica_actor import ReplicaActor
+from parle_ray.cluster.losses import cause_of, why_lost
+from parle_ray.cluster.memory import Standing
+from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose
 from parle_ray.cluster.shard_actor import ShardActor
+from parle_ray.cluster.shards import ShardLost
 from parle_ray.cluster.states import Resume
-from parle_ray.errors import ClusterError, Diverged, InputError, UserCodeError
+from parle_ray.errors import ClusterError
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
 
-NAMESPACE = "parle_ray"
-NAME_S = 5.0
-"""How long a name may stay taken by a run that has just ended."""
-START_S = 30.0
-"""How often the user is told what replicas wait for that are not placed yet."""
+MAX_DEATHS = 3
+"""So many coordinators in a row may be lost before any of them has closed a round."""
+WALK_S = 60.0
+"""How long a replica may take to come out of a walk that it gives up."""
+NUM_RETRIES = 3
+"""How often an evaluation is repeated in which the evaluator was lost."""
 
 
 class Supervisor:
@@ -51,18 +55,12 @@ class Supervisor:
         max_failures: int,
         say: Callable[[str], None],
     ) -> None:
-        self._name, self._max_failures, self._say = name, max_failures, say
-        self._task, self._num_shards = task, shards
-        n = task.num_replicas
-        self._resources = placement.replica_resources(scaling)
-        placement.check_room(self._resources, n)
-        self._scheduling = placement.scheduling(scaling.placement_strategy, self._resources, n)
-        self._task_ref = _put(task)
-        self._incarnations = dict.fromkeys(range(n), 0)
-        self._replicas: dict[int, Any] = {}
-        self._joining: dict[ray.ObjectRef, int] = {}
-        self._actors: list[Any] = []
-        self._failures = 0
+        self._task, self._num_shards, self._say = task, shards, say
+        self._hiring = Hiring(name)
+        self._task_ref = put_task(task)
+        self._crew = Crew(self._hiring, self._task_ref, scaling, max_failures=max_failures, say=say)
+        self._generation = self._deaths = 0
+        self._shards: list[Any] = []
 
     def __enter__(self) -> Self:
         """Take the run's name, by the coordinator that bears it.
@@ -70,14 +68,7 @@ class Supervisor:
         Raises:
             InputError: a run of this name is under way.
         """
-        self._coordinator = self._hire(
-            Coordinator,
-            "coordinator",
-            [self._task_ref],
-            num_cpus=0,
-            scheduling_strategy=placement.on_this_node(),
-            concurrency_groups={"control": 1},
-        )
+        self._appoint()
         return self
 
     def __exit__(
@@ -86,207 +77,227 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for actor in self._actors:
-            ray.kill(actor, no_restart=True)
+        self._hiring.dismiss_all()
 
     def run(
         self, *, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
     ) -> Iterator[dict[str, Any]]:
         """Train; one report a round (see `Coordinator.run`).
 
+        A round that had to be closed again is reported again, to the same numbers: it has a cut
+        if the first report of it had one.
+
         Raises:
             InputError: something the user gave cannot be used.
-            UserCodeError: a function of the user raised.
+            UserCodeError: a function of the user raised, and again where it was tried again.
             Diverged: no replica has a finite parameter left.
-            ClusterError: more replicas were lost than `max_failures`, or coordinator or a shard.
+            ClusterError: more replicas were lost than `max_failures`, or coordinators in a row.
         """
+        self._every = checkpoint_every, evaluate_every
+        self._reported = resume.round if resume else 0
         try:
-            yield from self._run(resume, checkpoint_every, evaluate_every)
-        except RayTaskError as error:
-            cause: Any = error
-            while isinstance(cause, RayTaskError):
-                cause = cause.cause
-            if isinstance(cause, InputError | UserCodeError | Diverged | ClusterError):
+            self._crew.set_up()
+            stream = self._begin(resume)
+            while True:
+                try:
+                    yield from self._follow(stream)
+                    return
+                except RayError as error:
+                    self._succeed(error)
+                stream = self._recover()
+        except RayError as error:
+            cause = cause_of(error)
+            if not isinstance(cause, RayActorError):
                 raise cause from None
-            raise
-        except RayActorError as error:
-            raise ClusterError(
-                f"run {self._name!r}: an actor died: {error}; run again under the same name and "
-                "storage_path to go on from the last checkpoint"
-            ) from error
+            raise ClusterError(f"an actor was lost: {cause}") from error
 
     def let_go(self, round: int) -> None:
-        """All that the cut of `round` refers to has been fetched."""
+        """All that the cut of `round` refers to has been fetched, or is lost."""
         self._coordinator.let_go.remote(round)
 
-    def _run(
-        self, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
-    ) -> Iterator[dict[str, Any]]:
-        coordinator = self._coordinator
-        for rank in self._incarnations:
-            self._replicas[rank] = self._replica(rank)
-        infos = self._wait_for_setup()
-        codec = self._codec(infos)
+    def _begin(self, resume: Resume | None) -> Any:
+        """All actors at their start; the stream of reports."""
+        posts = self._crew.posts
+        first = posts[0].info
+        assert first is not None
+        codec = self._codec()
         parts = stretches(
-            infos[0]["sizes"],
+            first["sizes"],
             self._num_shards,
             whole_parameters=self._task.strategy.steps_master,
             codec=codec,
         )
-        at = ray.get(
-            coordinator.start.remote(
-                infos[0]["batches_per_pass"],
-                codec,
-                parts,
-                self._shards(),
-                [ray.put(resume.master)] if resume else [],
-                checkpoint_every,
-                evaluate_every,
+        self._fit = first["batches_per_pass"], codec, parts
+        fitted = self._task.fitted_to(first["batches_per_pass"])
+        assert fitted.num_rounds is not None
+        self._last = fitted.num_rounds
+        self._state = [ray.put(resume.master)] if resume else []
+        self._begun_at: int | None = self._reported
+        self._start_replicas(resume.replicas if resume else {})
+        self._evaluator = self._hire_evaluator(first)
+        return self._stream({rank: [] for rank in posts})
+
+    def _recover(self) -> Any:
+        """The new coordinator goes on from what the replicas hold; the stream of reports."""
+        standings: dict[int, Standing] = self._ask("stand", self._generation)
+        begin = self._beginning(standings)
+        anew = [rank for rank in standings if rank not in begin.fits]
+        anew = list(self._ask("abandon", self._generation, ranks=anew))
+        self._start_coordinator(begin.fits)
+        stream = self._stream({rank: standings[rank].answers for rank in begin.fits})
+        for rank in anew:
+            self._coordinator.join.remote(rank, self._crew.posts[rank].enlisted())
+        return stream
+
+    def _beginning(self, standings: dict[int, Standing]) -> Beginning:
+        """Where the next coordinator begins; `_state` becomes the state that it begins with."""
+        redo = min(self._reported, self._last - 1)  # the last cut may have been lost
+        while (begin := choose(standings, redo, self._begun_at)) and begin.source is not None:
+            state = self._ask("full", begin.round, ranks=[begin.source])
+            if state:
+                self._state = [ray.put(state[begin.source])]
+                break
+            del standings[begin.source]
+        if begin is None:
+            begin, known = self._remembered(standings)
+            self._state = [ray.put(known)]
+            self._say("no replica has all of the master: its momentum and they start anew")
+        self._begun_at = begin.round
+        return begin
+
+    def _remembered(self, standings: dict[int, Standing]) -> tuple[Beginning, Any]:
+        """The master as far as the replica knew it that had the newest reply; none goes on."""
+        self._ask("abandon", self._generation, ranks=list(standings))
+        told = self._ask("known", ranks=list(standings), timeout_s=WALK_S)
+        known = [state for state in told.values() if state is not None]
+        if not known:
+            raise ClusterError(
+                "the coordinator was lost, and no replica has a master to go on from; run again "
+                "under the same name and storage_path to go on from the last checkpoint"
             )
-        )
-        states = (
-            {rank: [ray.put(state)] for rank, state in resume.replicas.items()} if resume else {}
-        )
-        ray.get(
-            [
-                actor.start.remote(*at, states.get(rank, []))
-                for rank, actor in self._replicas.items()
-            ]
-        )
-        evaluator = self._evaluator(infos[0])
-        del at, states
-        stream = coordinator.run.options(num_returns="streaming").remote(self._replicas, evaluator)
+        newest = max(known, key=lambda state: state["round"])
+        round = max(newest["round"], min(self._reported, self._last - 1))
+        return Beginning(round, None, []), newest | {"round": round}
+
+    def _ask(
+        self,
+        method: str,
+        *args: Any,
+        ranks: list[int] | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> dict[int, Any]:
+        """What replicas answer; those that do not are replaced."""
+        posts = self._crew.posts
+        actors = {rank: posts[rank].actor for rank in (posts if ranks is None else ranks)}
+        said, silent = ask_all(actors, method, *args, timeout_s=timeout_s)
+        for rank, why in silent.items():
+            self._crew.replace(rank, why)
+        return said
+
+    def _succeed(self, error: RayError) -> None:
+        """Hire a new coordinator after the loss of the last one, or of a shard.
+
+        Raises:
+            ClusterError: it was lost again before it had closed a round.
+            BaseException: something else is wrong.
+        """
+        cause = cause_of(error)
+        if not isinstance(cause, RayError | ShardLost):
+            raise cause from None
+        what = "a shard of the master" if isinstance(cause, ShardLost) else "the coordinator"
+        self._deaths += 1
+        if self._deaths > MAX_DEATHS:
+            raise ClusterError(
+                f"{what} was lost, {why_lost(cause)}, and {MAX_DEATHS} others before it without a "
+                "round in between; run again under the same name and storage_path to go on from "
+                "the last checkpoint"
+            ) from error
+        self._say(f"{what} was lost, {why_lost(cause)}; the replicas walk on, a new one takes over")
+        self._hiring.dismiss([self._coordinator, *self._shards])
+        self._shards = []
+        self._generation += 1
+        self._appoint()
+
+    def _follow(self, stream: Any) -> Iterator[dict[str, Any]]:
         for ref in stream:
             report = ray.get(ref)
             for line in report.pop("refusals", []):
                 self._say(line)
-            for rank in report.pop("lost"):
-                self._replace(rank)
-            self._let_in(coordinator)
+            for rank, why in report.pop("lost").items():
+                self._crew.replace(rank, why)
+            for rank, replica in self._crew.let_in().items():
+                self._coordinator.join.remote(rank, replica)
             if report:
+                self._reported = max(self._reported, report["round"])
+                self._deaths, self._state, self._begun_at = 0, [], None
                 yield report
 
-    def _codec(self, infos: dict[int, dict[str, Any]]) -> str:
+    def _appoint(self) -> None:
+        self._coordinator = self._hiring.hire(
+            Coordinator,
+            "coordinator",
+            [self._task_ref],
+            num_cpus=0,
+            scheduling_strategy=placement.on_this_node(),
+            concurrency_groups={"control": 1},
+        )
+
+    def _start_coordinator(self, ranks: list[int]) -> tuple[Any, ...]:
+        """Shards are spread over the nodes, for the links of all; none if the master is whole."""
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
+        while True:
+            self._shards = [
+                self._hiring.hire(ShardActor, f"shard-{index}", [self._task_ref], index, **options)
+                for index in range(self._num_shards if self._num_shards > 1 else 0)
+            ]
+            arguments = self._generation, *self._fit, self._shards, self._state, ranks
+            start = self._coordinator.start.remote(*arguments, self._crew.failures, *self._every)
+            try:
+                return ray.get(start)
+            except RayError as error:
+                self._succeed(error)
+
+    def _start_replicas(self, states: dict[int, Any]) -> None:
+        """From the master, or each from its own saved state."""
+        posts = self._crew.posts
+        saved = {rank: [ray.put(states[rank])] if rank in states else [] for rank in posts}
+        while True:
+            at = self._start_coordinator(sorted(posts))
+            starts = [post.actor.start.remote(*at, saved[rank]) for rank, post in posts.items()]
+            try:
+                ray.get(starts)
+                return
+            except ObjectLostError as error:  # the master went with its coordinator
+                self._succeed(error)
+
+    def _stream(self, answers: dict[int, list[int]]) -> Any:
+        members = {rank: self._crew.posts[rank].enlisted(answers[rank]) for rank in answers}
+        run = self._coordinator.run.options(num_returns="streaming")
+        return run.remote(members, self._evaluator)
+
+    def _codec(self) -> str:
         if self._task.compression != "auto":
             return self._task.compression
+        infos = {rank: post.info for rank, post in self._crew.posts.items() if post.info}
         codec, why = choose_codec(
-            self._replicas,
+            {rank: post.actor for rank, post in self._crew.posts.items()},
             nodes={rank: info["node"] for rank, info in infos.items()},
             num_params=sum(infos[0]["sizes"]),
         )
         self._say(f"compression: {codec}, {why}")
         return codec
 
-    def _replica(self, rank: int) -> Any:
-        return self._hire(
-            ReplicaActor,
-            f"replica-{rank}",
-            [self._task_ref],
-            rank,
-            self._incarnations[rank],
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy=self._scheduling[rank],
-            concurrency_groups={"delivery": 1},
-            **placement.replica_options(self._resources),
-        )
-
-    def _shards(self) -> list[Any]:
-        """Spread over the nodes, for the links of all; none if the master stays whole."""
-        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
-        return [
-            self._hire(ShardActor, f"shard-{index}", [self._task_ref], index, **options)
-            for index in range(self._num_shards if self._num_shards > 1 else 0)
-        ]
-
-    def _evaluator(self, first: dict[str, Any]) -> Any:
-        """Beside the first replica, on its GPU if it has one."""
+    def _hire_evaluator(self, first: dict[str, Any]) -> Any:
+        """Beside the first replica, on its GPU if it has one; Ray repeats what it was lost in."""
         see_gpus = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        return self._hire(
+        return self._hiring.hire(
             EvaluatorActor,
             "evaluator",
             [self._task_ref],
             first["gpu"],
             num_cpus=0,
-            scheduling_strategy=placement.on_node(first["node"]),
+            max_restarts=-1,
+            max_task_retries=NUM_RETRIES,
+            scheduling_strategy=placement.on_node(first["node"], soft=True),
             runtime_env=None if first["gpu"] is None else see_gpus,
         )
-
-    def _hire(self, kind: Any, role: str, *args: Any, **options: Any) -> Any:
-        """A new actor `<run>/<role>`; a name may stay taken for a moment by a run just ended."""
-        remote: Any = ray.remote
-        make = remote(name=f"{self._name}/{role}", namespace=NAMESPACE, **options)(kind)
-        began = time.monotonic()
-        while True:
-            try:
-                actor = make.remote(*args)
-            except ValueError as error:
-                if "already" not in str(error):
-                    raise
-                if time.monotonic() - began > NAME_S:
-                    raise InputError(
-                        f"name: a run called {self._name!r} is under way on this cluster; wait "
-                        "for it, or give RunConfig another name"
-                    ) from error
-                time.sleep(0.2)
-                continue
-            self._actors.append(actor)
-            return actor
-
-    def _wait_for_setup(self) -> dict[int, dict[str, Any]]:
-        refs = {actor.setup.remote(): rank for rank, actor in self._replicas.items()}
-        infos: dict[int, dict[str, Any]] = {}
-        began = time.monotonic()
-        while refs:
-            ready, _ = ray.wait(list(refs), num_returns=1, timeout=START_S)
-            for ref in ready:
-                infos[refs.pop(ref)] = ray.get(ref)
-            if refs and not ready:
-                asked = ", ".join(f"{v:g} {k}" for k, v in self._resources.items())
-                self._say(
-                    f"waiting for {time.monotonic() - began:.0f} s for replicas "
-                    f"{sorted(refs.values())}: each needs {asked}, which other jobs may hold"
-                )
-        return infos
-
-    def _replace(self, rank: int) -> None:
-        """A new actor for a lost replica; it joins when it is set up, the others go on."""
-        self._failures += 1
-        if self._max_failures >= 0 and self._failures > self._max_failures:
-            raise ClusterError(
-                f"replica {rank} was lost, and max_failures="
-                f"{self._max_failures} allows no more; FailureConfig(max_failures=-1) replaces "
-                "lost replicas without limit, the others going on meanwhile"
-            )
-        self._say(f"replica {rank} was lost; a new one will start from the master")
-        self._incarnations[rank] += 1
-        ray.kill(self._replicas[rank], no_restart=True)
-        self._replicas[rank] = self._replica(rank)
-        self._joining[self._replicas[rank].setup.remote()] = rank
-
-    def _let_in(self, coordinator: Any) -> None:
-        for ref in ray.wait(list(self._joining), timeout=0)[0] if self._joining else []:
-            rank = self._joining.pop(ref)
-            ray.get(ref)
-            coordinator.join.remote(rank, self._replicas[rank])
-            self._say(f"replica {rank} is back")
-
-
-def _put(task: Task) -> ray.ObjectRef:
-    """The task in the object store.
-
-    Raises:
-        InputError: names the function that cannot be sent.
-    """
-    try:
-        return ray.put(task)
-    except TypeError as error:
-        for name, value in vars(task).items():
-            try:
-                cloudpickle.dumps(value)
-            except TypeError as reason:
-                raise InputError(
-                    f"{name} cannot be sent to the replicas ({reason}); open files, locks and "
-                    "connections inside the function instead of capturing them"
-                ) from error
-        raise

@@ -17,15 +17,21 @@ class Whole:
 
     Args:
         task: fitted to the run.
-        state: a list with the reference of an earlier run's, or an empty one.
+        state: a list with the reference of that to go on from, or an empty one.
+        ranks: the replicas that are at work.
     """
 
-    def __init__(self, task: Task, state: list[ray.ObjectRef]) -> None:
+    def __init__(self, task: Task, state: list[ray.ObjectRef], ranks: list[int]) -> None:
         self._coded = task.compression != "none"
-        self.roll = self._master = Master(task, range(task.num_replicas))
+        self.roll = self._master = Master(task, ranks)
         self._brought: dict[int, ray.ObjectRef] = {}
         if state:
             self._master.load_state_dict(unpack_tree(ray.get(state[0])))
+
+    @property
+    def replies_all(self) -> bool:
+        """Whether the replies are the master, with no state beside it."""
+        return self._master.replies_all
 
     @property
     def distance(self) -> float:

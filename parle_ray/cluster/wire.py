@@ -68,9 +68,30 @@ def unpack(array: np.ndarray, dtype: torch.dtype) -> Tensor:
     return view(array.copy(), dtype)
 
 
-def pack_tree(state: Any) -> Any:
+def pack_tree(state: Any, *, copy: bool = False) -> Any:
     """A state (see `state_dict`) with every tensor as an array and its dtype."""
-    return map_tensors(lambda t: Packed(pack(t), str(t.dtype).removeprefix("torch.")), state)
+
+    def packed(tensor: Tensor) -> Packed:
+        array = pack(tensor)
+        return Packed(array.copy() if copy else array, dtype_name(tensor.dtype))
+
+    return map_tensors(packed, state)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As `Packed` has it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def num_bytes(state: Any) -> int:
+    """Of the arrays in a packed state."""
+    if isinstance(state, Packed):
+        return state.array.nbytes
+    if isinstance(state, dict):
+        return sum(num_bytes(value) for value in state.values())
+    if isinstance(state, list | tuple):
+        return sum(num_bytes(value) for value in state)
+    return 0
 
 
 def unpack_tree(state: Any) -> Any:

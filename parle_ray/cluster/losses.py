@@ -1,0 +1,42 @@
+"""What Ray says of a failure, in the words of this project."""
+
+from typing import Any
+
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+
+from parle_ray.errors import UserCodeError
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a task or an actor's method raised, however many others handed it on."""
+    cause: Any = error
+    while isinstance(cause, RayTaskError) and isinstance(cause.cause, BaseException):
+        cause = cause.cause
+    return cause
+
+
+def reason_of(error: BaseException) -> str | UserCodeError:
+    """Why a replica that answers with this error is lost.
+
+    Raises:
+        BaseException: the error itself, if it is no replica's loss.
+    """
+    cause = cause_of(error)
+    if isinstance(cause, UserCodeError):
+        return cause
+    if isinstance(cause, RayActorError | ObjectLostError):
+        return why_lost(cause)
+    raise cause
+
+
+def why_lost(error: BaseException) -> str:
+    """What Ray knows of the end of an actor, in a clause."""
+    text = str(error)
+    if "running low on memory" in text or "OUT_OF_MEMORY" in text:
+        return "Ray ended it as its node was running out of memory"
+    if "node has died" in text:
+        return "its node died"
+    if "with an exit code" in text:
+        code = text.split("with an exit code")[1].split(".")[0].strip()
+        return f"its process ended with exit code {code}"
+    return "its process died"

@@ -1,0 +1,115 @@
+"""The coordinator is killed at every call of Ray that it makes: no round is lost or made twice."""
+
+import importlib
+from typing import Any
+
+import pytest
+import torch
+from ray.exceptions import ObjectLostError
+from ray.train import ScalingConfig
+
+from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.supervisor import Supervisor
+from parle_ray.cluster.wire import unpack_tree
+from parle_ray.strategies import DiLoCo, Parle, Strategy
+from tests.fake_ray import Actor, FakeRay, Process
+from tests.problems import run, sgd, task
+
+MODULES = ["coordinator", "exchange", "keeping", "whole", "evaluations", "replica_actor"]
+DRIVERS = ["supervisor", "crew", "hiring", "recovery", "undertaker"]
+NUM_ROUNDS = 2
+
+
+class Office:
+    """Hires actors of the fake; the coordinator of one generation dies at its k-th call."""
+
+    def __init__(self, die_at: int | None) -> None:
+        self._die_at = die_at
+        self.coordinators: list[Process] = []
+        self._hired: list[Actor] = []
+
+    def hire(self, kind: Any, role: str, *args: Any, **options: Any) -> Actor:
+        process = Process()
+        if kind is Coordinator:
+            process.die_at = self._die_at if not self.coordinators else None
+            self.coordinators.append(process)
+        self._hired.append(Actor(kind, args, process))
+        return self._hired[-1]
+
+    def dismiss(self, actors: list[Actor]) -> None:
+        for actor in actors:
+            FakeRay.kill(actor)
+
+    def dismiss_all(self) -> None:
+        self.dismiss(self._hired)
+        for actor in self._hired:
+            actor.end()
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*MODULES, *DRIVERS, "evaluator_actor"]:
+        module = importlib.import_module(f"parle_ray.cluster.{name}")
+        monkeypatch.setattr(module, "ray", FakeRay)
+    placement = importlib.import_module("parle_ray.cluster.placement")
+    for name in ("replica_resources", "check_room", "on_node", "on_this_node"):
+        monkeypatch.setattr(placement, name, lambda *args, **options: {})
+    monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n: [None] * n)
+    monkeypatch.setattr("os.nice", lambda by: 0)
+
+
+def fit(
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, die_at: int | None
+) -> tuple[list[int], list[float], Any, Office]:
+    """Rounds, losses, and the state of the master in the last cut."""
+    office = Office(die_at)
+    monkeypatch.setattr("parle_ray.cluster.supervisor.Hiring", lambda run: office)
+    ours = task(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
+    supervisor = Supervisor(
+        ours,
+        name="run",
+        scaling=ScalingConfig(num_workers=2),
+        shards=1,
+        max_failures=0,
+        say=lambda line: None,
+    )
+    rounds, losses, master = [], [], None
+    with supervisor:
+        for report in supervisor.run(resume=None, checkpoint_every=None, evaluate_every=None):
+            if "cut" in report:
+                master = taken(report["cut"]) or master
+                supervisor.let_go(report["round"])
+            if not rounds or report["round"] > rounds[-1]:
+                rounds.append(report["round"])
+                losses.append(report["loss"])
+    return rounds, losses, master, office
+
+
+def taken(cut: dict[str, Any]) -> Any:
+    """The master of a cut, if it was not lost with the coordinator."""
+    try:
+        (state,) = FakeRay.get(cut["master"])
+    except ObjectLostError:
+        return None
+    return unpack_tree(state)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [Parle(sync_every=2), DiLoCo(sync_every=2)],
+    ids=["the replies are the master", "a state lies beside it"],
+)
+def test_wherever_the_coordinator_is_killed_no_bit_changes(
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy
+) -> None:
+    outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
+    expected = [report["loss"] for report in outcome.history]
+    die_at, died = 0, True
+    while died:
+        die_at += 1
+        rounds, losses, master, office = fit(monkeypatch, strategy, die_at)
+        died = len(office.coordinators) > 1
+        assert rounds == [1, 2], die_at
+        assert losses == expected, die_at
+        assert torch.equal(master["vector"], outcome.master), die_at
+    assert die_at > 30
