@@ -3,13 +3,12 @@
 from typing import Any
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from parle_ray import simulate
-from parle_ray.errors import ClusterError, InputError
+from parle_ray.errors import InputError
 from parle_ray.strategies import SGD, Parle
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
@@ -94,23 +93,6 @@ def test_a_replica_is_replaced_while_the_shards_go_on(trainer: Any) -> None:
     assert (len(reports), min(alive), alive[-1]) == (400, 1, 2)
     assert result.metrics["faults"] == 1
     assert result.metrics["accuracy"] > 0.9
-
-
-def test_a_lost_shard_ends_the_run_which_can_be_resumed(trainer: Any) -> None:
-    def kill_shard(report: dict[str, Any]) -> None:
-        if report["round"] == 5:
-            ray.kill(ray.get_actor("run/shard-1", namespace="parle_ray"))
-
-    arguments = {"num_rounds": 100, "shards": 2}
-    with pytest.raises(ClusterError, match=r"(?s)shard of the master was lost.* last checkpoint"):
-        trainer(STRATEGIES["diloco"], checkpoint_every=4, on_report=kill_shard, **arguments).fit()
-    result = trainer(STRATEGIES["diloco"], **arguments).fit()
-    outcome = simulate(
-        strategy=STRATEGIES["diloco"],
-        num_replicas=2,
-        **(task.arguments() | {"num_rounds": 100}),
-    )
-    assert torch.equal(master_of(result), outcome.master)
 
 
 @pytest.mark.parametrize(
