@@ -74,8 +74,10 @@ def exit_status(run: Callable[[], int], *, debug: bool = False) -> int:
     except _Terminated:
         return _say("terminated", 143)
     except SystemExit as end:
-        # Ray replaces the handler of SIGTERM by one that exits with the signal's number.
-        return _say("terminated", 143) if end.code == signal.SIGTERM else _status_of(end)
+        # Ray replaces the handler of SIGTERM by one that exits with the signal's number; `fit`
+        # ends with the status of a shell.
+        terminated = end.code in (signal.SIGTERM, 128 + signal.SIGTERM)
+        return _say("terminated", 143) if terminated else _status_of(end)
     except Exception as error:
         return _explain(error, debug)
 

@@ -57,6 +57,11 @@ class Reports:
         with suppress(StorageError) if error else nullcontext():
             self.flush(last=True)
 
+    @property
+    def last_round(self) -> int:
+        """The rounds that are reported."""
+        return self.all[-1]["round"] if self.all else 0
+
     def keep_until(self, round: int) -> None:
         """Drop those after `round`, which a resumed run will make again."""
         self.all = [report for report in self.all if report["round"] <= round]

@@ -21,6 +21,7 @@ from parle_ray.progress import Progress
 from parle_ray.reports import Report, Reports
 from parle_ray.resume import newest
 from parle_ray.run_folder import RunFolder
+from parle_ray.signals import Signals
 from parle_ray.spec import settings, spec
 from parle_ray.strategies import Strategy
 from parle_ray.stretches import check_shards
@@ -146,6 +147,9 @@ class ParleTrainer:
             Diverged: no replica has a finite parameter left.
             ClusterError: replicas or coordinator were lost for good.
             StorageError: the run folder cannot be read, or not be written any more.
+            KeyboardInterrupt: SIGINT came (Ctrl-C), and `fit` runs in the main thread: the open
+                round has been finished and a checkpoint written. A second one ends at once.
+            SystemExit: the same for SIGTERM, with 143.
         """
         config = self._run_config
         connect()
@@ -155,7 +159,7 @@ class ParleTrainer:
         )
         if folder.is_local:  # what is no folder of a machine is the same from all
             placement.check_shared(Path(folder.path))
-        with Progress() as progress:
+        with Signals() as signals, Progress() as progress:
             listen = self._on_report or progress.update
             supervisor = Supervisor(
                 self._task,
@@ -164,9 +168,13 @@ class ParleTrainer:
                 shards=self._shards,
                 max_failures=config.failure_config.max_failures if config.failure_config else 0,
                 say=progress.say,
+                reason=signals.reason,
             )
             with supervisor:  # from here on the name is ours, and so is the folder
-                return self._run(supervisor, folder, listen, progress.say)
+                result = self._run(supervisor, folder, listen, progress.say)
+                if signals.caught:
+                    progress.say(_where(result))
+                return result
 
     def _run(
         self,
@@ -196,14 +204,14 @@ class ParleTrainer:
                 evaluate_every=self._evaluate_every,
             ):
                 cut = report.pop("cut", None)
-                news = not reports.all or report["round"] > reports.all[-1]["round"]
+                news = report.get("round", 0) > reports.last_round
                 if news:
                     reports.append(report)
                 if cut is not None:
                     keeper.keep(cut)
                     reports.flush()
                 keeper.check()
-                if not news:  # a new coordinator has closed the round once more
+                if not news:  # a cut alone, or a round that a new coordinator has closed again
                     continue
                 listen(report)
                 for callback in callbacks:
@@ -223,3 +231,16 @@ def _environment() -> dict[str, Any]:
             "torch": str(torch.__version__),
         },
     }
+
+
+def _where(result: Result) -> str:
+    """What there is to go on from, and what is lost, of a run that had to end early."""
+    last = result.metrics["round"] if result.metrics else 0
+    if result.checkpoint is None:
+        return f"ended after round {last}, before there was a checkpoint"
+    saved = checkpoint.round_of(Path(result.checkpoint.path).name)
+    lost = f"; what came after round {saved} is lost" if saved < last else ""
+    return (
+        f"ended after round {last}, checkpoint {result.checkpoint.path}{lost}; run again under "
+        "the same name and storage_path to go on"
+    )

@@ -178,6 +178,7 @@ def test_help_names_every_command_and_every_command_has_help(capsys):
         (StorageError("x"), 5),
         (ClusterError("x"), 7),
         (KeyboardInterrupt(), 130),
+        (SystemExit(143), 143),
         (SystemExit(15), 143),
     ],
 )

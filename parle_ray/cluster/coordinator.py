@@ -11,6 +11,7 @@ import torch
 from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.exchange import NOTICE_S, Exchange
+from parle_ray.cluster.haste import Haste
 from parle_ray.cluster.keeping import Keeping
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.shards import Shards
@@ -35,6 +36,7 @@ class Coordinator:
         self._joining: dict[int, Enlisted] = {}
         self._somebody, self._let_go = threading.Event(), threading.Event()
         self._cuts: dict[int, dict[str, Any]] = {}
+        self._haste = Haste()
 
     def __repr__(self) -> str:
         return "coordinator"
@@ -92,12 +94,22 @@ class Coordinator:
         self._cuts.pop(round, None)
         self._let_go.set()
 
+    @ray.method(concurrency_group="control")
+    def end(self) -> None:
+        """Let the first round that can have a cut be the last of this run.
+
+        Which one that is depends on how far the replicas are: from now on each sends its state
+        with every answer, and the first round in which all of them do has a cut.
+        """
+        self._haste.begin()
+
     def run(self, members: dict[int, Enlisted], evaluator: Any) -> Iterator[dict[str, Any]]:
         """Close round after round; one report each.
 
         Beside the metrics a report has `lost`, rank -> why it was given up; `refusals`, a line for
         each push that was refused, if any was; and, at a checkpoint, `cut`: references of all that
-        a resumed run needs. A report of `lost` alone says that the round is still open.
+        a resumed run needs. A report of `lost` alone says that the round is still open, and one of
+        `lost` and `cut` that there was no time to close it.
         """
         assert self._roll.ranks == sorted(members)
         self._exchange = Exchange(
@@ -108,6 +120,7 @@ class Coordinator:
             num_rounds=self._last,
             num_pushes=self._num_pushes,
             want_state=lambda round: self._checkpoints.due(round + 1),
+            haste=self._haste,
         )
         for rank, replica in members.items():
             self._exchange.meet(rank, replica)
@@ -116,6 +129,7 @@ class Coordinator:
             wanted=self._task.evaluate_fn is not None,
             every=self._evaluate_every,
             last=self._last,
+            hurried=lambda: self._haste.is_on,
         )
         self._exchange.open(self._master.replies())
         self._keep()
@@ -124,8 +138,14 @@ class Coordinator:
             self._admit()
             self._exchange.collect(self._somebody.is_set)
             if self._roll.answered:
-                yield self._close() | {"lost": self._exchange.take_lost()}
+                report = self._close()
+                yield report | {"lost": self._exchange.take_lost()}
+                if self._haste.is_on and "cut" in report:
+                    break
                 self._keep()
+            elif self._haste.is_over:
+                yield {"lost": self._exchange.take_lost(), "cut": self._cut({})}
+                break
             else:
                 yield {"lost": self._exchange.take_lost()}
                 if not self._roll.ranks:  # the round stays open until somebody joins
@@ -158,10 +178,10 @@ class Coordinator:
         }
         if entry.reasons:
             report["refusals"] = entry.refusals()
-        if heard.states or self._roll.round == self._last:
-            # References in a streamed report do not keep their objects alive: we do.
-            report["cut"] = self._cuts[self._roll.round] = self._cut(heard.states)
-        return report | self._evaluations.of_round(self._roll.round, self._master.vector)
+        ends = self._haste.is_over or (self._haste.is_on and not heard.stateless)
+        has_cut = ends or self._checkpoints.due(self._roll.round)
+        report |= self._evaluations.of_round(self._roll.round, self._master.vector, has_cut)
+        return report | ({"cut": self._cut(heard.states)} if has_cut else {})
 
     def _admit(self) -> None:
         """Replicas that are new start from the master, in the round that opens now."""
@@ -176,13 +196,17 @@ class Coordinator:
         return (*self._fit, self._roll.round, self._master.start())
 
     def _cut(self, states: dict[int, ray.ObjectRef]) -> dict[str, Any]:
-        """A consistent cut: the master after this round, each replica after its push."""
-        return {
+        """A consistent cut: the master after this round, each replica after its push.
+
+        References in a streamed report do not keep their objects alive: we do, until `let_go`.
+        """
+        cut = self._cuts[self._roll.round] = {
             "round": self._roll.round,
             "master": self._master.state(),
             "replicas": states,
-            "model": self._evaluations.model(self._roll.round, self._master.vector),
+            "model": self._evaluations.model(self._master.vector),
         }
+        return cut
 
 
 def _mean(told: list[dict[str, Any]], name: str) -> float | None:

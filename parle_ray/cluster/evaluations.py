@@ -7,6 +7,8 @@ from typing import Any
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
+NOTICE_S = 0.5
+"""How often it is noticed, in a wait, that the run has to end."""
 SHARE = 0.1
 """The part of the time that evaluations may take where the user gives no rhythm."""
 
@@ -19,22 +21,35 @@ class Evaluations:
         wanted: False if the user gave no evaluate_fn: then only models are asked for.
         every: rounds between evaluations; None: as often as takes a tenth of the time.
         last: the last round; its evaluation is waited for.
+        hurried: whether the run has to end now: then nothing is waited for.
     """
 
-    def __init__(self, evaluator: Any, *, wanted: bool, every: int | None, last: int) -> None:
+    def __init__(
+        self,
+        evaluator: Any,
+        *,
+        wanted: bool,
+        every: int | None,
+        last: int,
+        hurried: Callable[[], bool],
+    ) -> None:
         self._evaluator, self._wanted = evaluator, wanted
-        self._every, self._last = every, last
+        self._every, self._last, self._hurried = every, last, hurried
         self._under_way: dict[int, ray.ObjectRef] = {}
+        self._with_model: ray.ObjectRef | None = None
         self._free_at = 0.0
 
-    def of_round(self, round: int, master: Callable[[], list[ray.ObjectRef]]) -> dict[str, Any]:
+    def of_round(
+        self, round: int, master: Callable[[], list[ray.ObjectRef]], want_model: bool
+    ) -> dict[str, Any]:
         """Start what is due after `round`; the newest metrics that have come in, if any."""
-        if self._due(round) and round not in self._under_way:
-            self._send(round, master, want_model=False)
+        self._with_model = None
+        if (want_model or self._due(round)) and not self._hurried():
+            self._under_way[round] = self._evaluator.evaluate.remote(master(), want_model)
+            self._with_model = self._under_way[round] if want_model else None
         news: dict[str, Any] = {}
         for k in sorted(self._under_way):
-            ready, _ = ray.wait([self._under_way[k]], timeout=None if round == self._last else 0)
-            if not ready:
+            if not self._is_there(k, wait=round == self._last):
                 break
             try:
                 found = ray.get(self._under_way.pop(k))
@@ -46,16 +61,17 @@ class Evaluations:
             news |= {**found["metrics"], "evaluated_round": k}
         return news
 
-    def model(self, round: int, master: Callable[[], list[ray.ObjectRef]]) -> ray.ObjectRef:
-        """A reference of the evaluation of `round`, which has the model's state with it."""
-        return self._send(round, master, want_model=True)
+    def model(self, master: Callable[[], list[ray.ObjectRef]]) -> ray.ObjectRef:
+        """A reference of what has the model's state, after the round that was told last."""
+        if self._with_model is None or self._hurried():
+            return self._evaluator.export.remote(master())
+        return self._with_model
 
-    def _send(
-        self, round: int, master: Callable[[], list[ray.ObjectRef]], want_model: bool
-    ) -> ray.ObjectRef:
-        ref = self._evaluator.evaluate.remote(master(), want_model)
-        self._under_way[round] = ref
-        return ref
+    def _is_there(self, round: int, wait: bool) -> bool:
+        while True:
+            ready, _ = ray.wait([self._under_way[round]], timeout=NOTICE_S if wait else 0)
+            if ready or not wait or self._hurried():
+                return bool(ready)
 
     def _due(self, round: int) -> bool:
         if not self._wanted or round == self._last:

@@ -3,6 +3,8 @@
 import os
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,19 +40,34 @@ class EvaluatorActor:
     def evaluate(self, master: list[ray.ObjectRef], want_model: bool) -> dict[str, Any]:
         """Metrics of a master, the seconds they took, and the model's `state_dict` if wanted."""
         before = time.perf_counter()
-        try:
-            if self._evaluator is None:
-                task: Task = ray.get(self._task_ref)
-                torch.set_num_threads(task.execution.num_threads or 1)
-                execution = replace(task.execution, device=self._device)
-                self._evaluator = Evaluator(replace(task, execution=execution))
-            vector = view_all(ray.get(master), self._evaluator.dtype)
-            metrics = self._evaluator.evaluate(vector)
-        except (InputError, RayError):
-            raise
-        except Exception as error:
-            raise UserCodeError(
-                f"evaluation: {type(error).__name__}: {error}\n{traceback.format_exc()}"
-            ) from None
-        model = pack_tree(dict(self._evaluator.module.state_dict())) if want_model else None
+        with _explained():
+            self._evaluator = self._evaluator or self._make()
+            metrics = self._evaluator.evaluate(view_all(ray.get(master), self._evaluator.dtype))
+            model = pack_tree(dict(self._evaluator.module.state_dict())) if want_model else None
         return {"metrics": metrics, "model": model, "seconds": time.perf_counter() - before}
+
+    @ray.method(concurrency_group="export")
+    def export(self, master: list[ray.ObjectRef]) -> dict[str, Any]:
+        """The model's `state_dict` at once, from a module of its own beside an evaluation."""
+        with _explained():
+            evaluator = self._make()
+            model = evaluator.place(view_all(ray.get(master), evaluator.dtype))
+        return {"model": pack_tree(dict(model))}
+
+    def _make(self) -> Evaluator:
+        task: Task = ray.get(self._task_ref)
+        torch.set_num_threads(task.execution.num_threads or 1)
+        return Evaluator(replace(task, execution=replace(task.execution, device=self._device)))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what went wrong in a form that survives the way to the driver."""
+    try:
+        yield
+    except (InputError, RayError):
+        raise
+    except Exception as error:
+        raise UserCodeError(
+            f"evaluation: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        ) from None

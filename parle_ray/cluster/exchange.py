@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from parle_ray.cluster.enlisted import Enlisted
+from parle_ray.cluster.haste import Haste
 from parle_ray.cluster.losses import reason_of
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
@@ -36,6 +37,7 @@ class Member:
         told: round -> what it said, of pushes that are still on their way.
         delivery: of the newest reply.
         missed: it has not been sent the newest reply, as an earlier one has not arrived.
+        saves: it sends its state with every answer.
     """
 
     replica: Enlisted
@@ -43,6 +45,7 @@ class Member:
     told: dict[int, dict[str, Any]] = field(default_factory=dict)
     delivery: ray.ObjectRef | None = None
     missed: bool = False
+    saves: bool = False
 
 
 @dataclass
@@ -50,11 +53,14 @@ class Heard:
     """What came in a round.
 
     Attributes:
+        states: rank -> the state after the round, or a reference of None.
+        stateless: the ranks whose state is not there.
         lost: rank -> why it was given up; the driver is told, and replaces it.
     """
 
     answers: dict[int, Answer] = field(default_factory=dict)
     states: dict[int, ray.ObjectRef] = field(default_factory=dict)
+    stateless: set[int] = field(default_factory=set)
     times: list[dict[str, Any]] = field(default_factory=list)
     bytes_sent: int = 0
     lost: dict[int, str | UserCodeError] = field(default_factory=dict)
@@ -69,6 +75,7 @@ class Exchange:
         ahead: see `Questions`.
         num_pushes: stretches in which a push travels.
         want_state: whether the state of the replicas after a round is wanted.
+        haste: when the run has to end before its last round.
     """
 
     def __init__(
@@ -81,10 +88,11 @@ class Exchange:
         num_rounds: int,
         num_pushes: int,
         want_state: Callable[[int], bool],
+        haste: Haste,
     ) -> None:
         self._master, self._roll = master, master.roll
         self._generation = generation
-        self._num_pushes, self._want_state = num_pushes, want_state
+        self._num_pushes, self._want_state, self._haste = num_pushes, want_state, haste
         self._clock = RoundClock(patience)
         self._questions: Questions[ray.ObjectRef] = Questions(
             self._roll, ahead=ahead, num_rounds=num_rounds
@@ -110,17 +118,20 @@ class Exchange:
         self.heard = Heard(lost=self.heard.lost)
 
     def collect(self, somebody_joins: Callable[[], bool]) -> None:
-        """Ask and listen until the round may close, or the driver has to be told of a loss first.
+        """Ask and listen until the round may close, or there is something to see to first.
 
         Raises:
             InputError: something that the user gave cannot be used, says a replica.
         """
         while not self._roll.may_close(time.perf_counter() >= self._clock.deadline):
             self._give_up_the_silent()
+            if self._haste.is_over:
+                return
             nobody_yet = not self._roll.answered
             if not self._members or (nobody_yet and (self.heard.lost or somebody_joins())):
                 return
             self._catch_up()
+            self._have_saved()
             for rank, round in self._questions.wanted():
                 self._ask(rank, round)
             self._listen()
@@ -159,9 +170,8 @@ class Exchange:
 
     def _ask(self, rank: int, round: int) -> None:
         member, want_state = self._members[rank], self._want_state(round)
-        num_returns = 1 + self._num_pushes + want_state
         walked, actor = round in member.replica.answers, member.replica.actor
-        method = (actor.again if walked else actor.round).options(num_returns=num_returns)
+        method = (actor.again if walked else actor.round).options(num_returns=2 + self._num_pushes)
         refs = method.remote(self._generation, round, want_state)
         member.asked[round] = refs
         self._questions.ask(rank, round, refs[0], time.perf_counter())
@@ -179,7 +189,7 @@ class Exchange:
 
     def _hear(self, rank: int, round: int, ref: ray.ObjectRef) -> None:
         member = self._members[rank]
-        pushes = member.asked[round][1 : 1 + self._num_pushes]
+        _, *pushes, state = member.asked[round]
         if round not in member.told:
             told = ray.get(ref)
             if told is None:
@@ -196,11 +206,13 @@ class Exchange:
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
         heard.bytes_sent += num_bytes or 0
+        has_state = told.pop("has_state")
         heard.times.append({name: told.pop(name) for name in TIMES})
         heard.answers[rank] = Answer(None if num_bytes is None else PUSHED, **told)
-        state = member.asked[round][1 + self._num_pushes :]
-        if state and round == self._roll.round:
-            heard.states[rank] = state[0]
+        if round == self._roll.round:
+            heard.states[rank] = state
+            if not has_state:
+                heard.stateless.add(rank)
         self._done(rank, round)
 
     def _done(self, rank: int, round: int) -> None:
@@ -217,6 +229,13 @@ class Exchange:
         if late:
             replies = self._master.replies()
             self.deliver({rank: replies[rank] for rank in late})
+
+    def _have_saved(self) -> None:
+        """Once the run has to end, the first state of each replica will do."""
+        for member in self._members.values() if self._haste.is_on else ():
+            if not member.saves:
+                member.replica.actor.save.remote()
+                member.saves = True
 
     def _give_up_the_silent(self) -> None:
         for rank, seconds in self._questions.hung(self._clock, time.perf_counter()).items():

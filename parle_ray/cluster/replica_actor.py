@@ -45,6 +45,7 @@ class ReplicaActor:
         self._memory = Memory()
         self._kept: list[np.ndarray] = []
         self._watch = Stopwatch()
+        self._saves = False
 
     def __repr__(self) -> str:
         return f"replica {self.rank}"
@@ -97,7 +98,7 @@ class ReplicaActor:
             self._explain("start", error)
 
     def round(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
-        """Walk a round: what there is to tell, the stretches of the push, the state if wanted.
+        """Walk a round: what there is to tell, the stretches of the push, the state or None.
 
         A round that was closed without this replica is not walked, and nothing is told of it.
 
@@ -106,7 +107,7 @@ class ReplicaActor:
         """
         walked = self._memory.begin(generation, round)
         if walked is not None or self._memory.is_over(round):
-            return self._as_asked(walked, want_state)
+            return walked or self._nothing()
         self._watch.goes_on()
         seen = round
 
@@ -122,7 +123,9 @@ class ReplicaActor:
             raise
         except Exception as error:
             self._explain(f"round {round}", error)
+        has_state = want_state or self._saves
         told = {
+            "has_state": has_state,
             "loss": answer.loss,
             "lr": answer.lr,
             "num_samples": answer.num_samples,
@@ -132,17 +135,15 @@ class ReplicaActor:
         pushes = self._cut(self._own(round, answer.push))
         if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
             told["finite"] = self._finite(answer.push)
-        state = (pack_tree(self._learner.state_dict(), copy=True),) if want_state else ()
-        walked = (told, *pushes, *state)
+        state = pack_tree(self._learner.state_dict(), copy=True) if has_state else None
+        walked = (told, *pushes, state)
         self._memory.answer(generation, round, walked)
         self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
         return walked
 
-    def _as_asked(self, walked: tuple[Any, ...] | None, want_state: bool) -> tuple[Any, ...]:
-        """With a state or without; None for what there is not."""
-        end = 1 + len(self._places)
-        walked = walked or (None,) * end
-        return (*walked[:end], *(walked[end:] or (None,) if want_state else ()))
+    def _nothing(self) -> tuple[None, ...]:
+        """An answer with nothing in it."""
+        return (None,) * (2 + len(self._places))
 
     def _own(self, round: int, push: torch.Tensor | np.ndarray | None) -> np.ndarray | None:
         """A push in memory that no walk writes to before it may be forgotten."""
@@ -196,6 +197,11 @@ class ReplicaActor:
         return sum(num_bytes(state) for state in states)
 
     @ray.method(concurrency_group="delivery")
+    def save(self) -> None:
+        """From now on, send the state with every answer."""
+        self._saves = True
+
+    @ray.method(concurrency_group="delivery")
     def stand(self, generation: int) -> Standing:
         """Where this replica is, for a new coordinator."""
         return self._memory.stand(generation)
@@ -203,7 +209,7 @@ class ReplicaActor:
     @ray.method(concurrency_group="delivery")
     def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
         """The answer of a round that has been walked; the walk of the next goes on meanwhile."""
-        return self._as_asked(self._memory.again(round), want_state)
+        return self._memory.again(round) or self._nothing()
 
     @ray.method(concurrency_group="delivery")
     def full(self, round: int) -> Any:

@@ -8,9 +8,10 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 from ray.train import ScalingConfig
 
-from parle_ray.cluster import placement
+from parle_ray.cluster import placement, reports
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.crew import Crew
+from parle_ray.cluster.ending import Ending
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
@@ -43,6 +44,7 @@ class Supervisor:
         shards: actors among which the master is cut; 1: the coordinator has it itself.
         max_failures: how many replicas may be lost and replaced; -1 is no limit.
         say: takes a line for the user.
+        reason: to end before the last round; None while there is none.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Supervisor:
         shards: int,
         max_failures: int,
         say: Callable[[str], None],
+        reason: Callable[[], str | None],
     ) -> None:
         self._task, self._num_shards, self._say = task, shards, say
         self._hiring = Hiring(name)
@@ -61,6 +64,7 @@ class Supervisor:
         self._crew = Crew(self._hiring, self._task_ref, scaling, max_failures=max_failures, say=say)
         self._generation = self._deaths = 0
         self._shards: list[Any] = []
+        self._ending = Ending(reason, lambda: self._coordinator.end.remote(), say)
 
     def __enter__(self) -> Self:
         """Take the run's name, by the coordinator that bears it.
@@ -82,10 +86,11 @@ class Supervisor:
     def run(
         self, *, resume: Resume | None, checkpoint_every: int | None, evaluate_every: int | None
     ) -> Iterator[dict[str, Any]]:
-        """Train; one report a round (see `Coordinator.run`).
+        """Train; one report a round (see `Coordinator.run`), to the last or until `reason`.
 
-        A round that had to be closed again is reported again, to the same numbers: it has a cut
-        if the first report of it had one.
+        A report of a `cut` alone says that there was no time to close the round. A round that had
+        to be closed again is reported again, to the same numbers: it has a cut if the first report
+        of it had one.
 
         Raises:
             InputError: something the user gave cannot be used.
@@ -219,17 +224,19 @@ class Supervisor:
         self._appoint()
 
     def _follow(self, stream: Any) -> Iterator[dict[str, Any]]:
-        for ref in stream:
-            report = ray.get(ref)
+        for report in reports.read(stream):
+            if self._ending.overdue():
+                return
             for line in report.pop("refusals", []):
                 self._say(line)
-            for rank, why in report.pop("lost").items():
+            for rank, why in report.pop("lost", {}).items():
                 self._crew.replace(rank, why)
             for rank, replica in self._crew.let_in().items():
                 self._coordinator.join.remote(rank, replica)
-            if report:
+            if "round" in report:
                 self._reported = max(self._reported, report["round"])
                 self._deaths, self._state, self._begun_at = 0, [], None
+            if report:
                 yield report
 
     def _appoint(self) -> None:
@@ -272,6 +279,7 @@ class Supervisor:
 
     def _stream(self, answers: dict[int, list[int]]) -> Any:
         members = {rank: self._crew.posts[rank].enlisted(answers[rank]) for rank in answers}
+        self._ending.again()
         run = self._coordinator.run.options(num_returns="streaming")
         return run.remote(members, self._evaluator)
 
@@ -299,5 +307,6 @@ class Supervisor:
             max_restarts=-1,
             max_task_retries=NUM_RETRIES,
             scheduling_strategy=placement.on_node(first["node"], soft=True),
+            concurrency_groups={"export": 1},
             runtime_env=None if first["gpu"] is None else see_gpus,
         )
