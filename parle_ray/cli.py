@@ -1,8 +1,8 @@
 """`python -m parle_ray COMMAND`: finds the command, and turns every end into an exit status.
 
 0 done; 1 a mistake of ours; 2 the user's input cannot be used; 3 the user's code failed; 4 the
-model diverged; 5 storage failed; 7 cluster or authentication; 130 and 143 interrupted and
-terminated.
+model diverged; 5 storage failed; 6 too few replicas for too long; 7 cluster or authentication; 130
+and 143 interrupted and terminated.
 """
 
 import importlib
@@ -21,6 +21,7 @@ from parle_ray.errors import (
     Diverged,
     InputError,
     StorageError,
+    TooFewReplicas,
     UserCodeError,
     nearest,
 )
@@ -49,6 +50,7 @@ STATUS: list[tuple[type[BaseException], int]] = [
     (UserCodeError, 3),
     (Diverged, 4),
     (StorageError, 5),
+    (TooFewReplicas, 6),
     (ClusterError, 7),
 ]
 

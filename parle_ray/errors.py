@@ -46,6 +46,10 @@ class ClusterError(RuntimeError):
     """Ray cannot be reached, or has lost what a run needs. Exit status 7."""
 
 
+class TooFewReplicas(ClusterError):
+    """There were fewer replicas than the run needs, for too long. Exit status 6."""
+
+
 def all_diverged(round: int) -> Diverged:
     """No replica has finite parameters left."""
     return Diverged(

@@ -70,9 +70,12 @@ class Master(Roll):
         self.admit(rank)
         return self.reply(rank)
 
-    def leave(self, rank: int) -> None:
-        """Go on without a replica that was lost; nothing is waited for from it."""
-        self.strike(rank)
+    def leave(self, rank: int, *, lost: bool = True) -> None:
+        """Go on without a replica that was lost, or has left; nothing is waited for from it."""
+        if lost:
+            self.strike(rank)
+        else:
+            self.part(rank)
         self._fold_ready(self.lowest_waiting())
 
     def take(

@@ -93,11 +93,15 @@ class Roll:
         for past in (self.restart, self._seen, self._strikes):
             past.pop(rank, None)
 
-    def strike(self, rank: int) -> None:
-        """A replica was lost; nothing is waited for from it, or taken."""
+    def part(self, rank: int) -> None:
+        """A replica leaves; nothing is waited for from it, or taken."""
         self.ranks.remove(rank)
         self.trailing.discard(rank)
         self._prefix = 0
+
+    def strike(self, rank: int) -> None:
+        """A replica was lost."""
+        self.part(rank)
         self.faults += 1
         self._open.fates.setdefault((rank, self.round), Fate.LOST)
 

@@ -46,9 +46,9 @@ class Signals:
             raise ending(self.caught)
 
     def reason(self) -> str | None:
-        """The name of the signal that came, if one did; from now on the run will see to it."""
+        """The signal that came, if one did; from now on the run will see to it."""
         self._asked = True
-        return None if self.caught is None else self.caught.name
+        return None if self.caught is None else f"{self.caught.name} (once more ends at once)"
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         again, self.caught = self.caught is not None, signal.Signals(number)

@@ -59,7 +59,8 @@ class ParleTrainer:
         evaluate_fn: `(module) -> {"accuracy": ...}`, called on the master in `eval()` mode, with
             batch-norm statistics re-estimated, in a process that no replica waits for.
         evaluate_every: rounds; None: as often as takes a tenth of the time, and at the end.
-        scaling_config: `num_workers` is the number of replicas; `use_gpu`,
+        scaling_config: `num_workers` is the number of replicas; `(fewest, most)` starts with the
+            fewest and grows when there is room, the data cut for the most; `use_gpu`,
             `resources_per_worker` and `placement_strategy` as in Ray Train.
         run_config: `name` and `storage_path` of the run folder, which may be a URI of any
             `pyarrow.fs` filesystem or be on `storage_filesystem`; a run with the name of an

@@ -12,6 +12,7 @@ from parle_ray.errors import (
     Diverged,
     InputError,
     StorageError,
+    TooFewReplicas,
     UserCodeError,
 )
 
@@ -177,6 +178,7 @@ def test_help_names_every_command_and_every_command_has_help(capsys):
         (Diverged("x"), 4),
         (StorageError("x"), 5),
         (ClusterError("x"), 7),
+        (TooFewReplicas("x"), 6),
         (KeyboardInterrupt(), 130),
         (SystemExit(143), 143),
         (SystemExit(15), 143),

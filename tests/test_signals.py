@@ -49,7 +49,7 @@ def test_the_first_is_noted_and_raised_when_the_run_has_ended(number, end) -> No
         reached.append(signals.reason())
 
     assert end_of(run) == end
-    assert reached == [number.name]
+    assert reached == [f"{number.name} (once more ends at once)"]
 
 
 @each_signal

@@ -37,6 +37,7 @@ class Coordinator:
         self._somebody, self._let_go = threading.Event(), threading.Event()
         self._cuts: dict[int, dict[str, Any]] = {}
         self._haste = Haste()
+        self._draining: set[str] = set()
 
     def __repr__(self) -> str:
         return "coordinator"
@@ -95,6 +96,16 @@ class Coordinator:
         self._let_go.set()
 
     @ray.method(concurrency_group="control")
+    def leave(self, nodes: set[str]) -> None:
+        """Let the replicas on these nodes leave when the open round has closed."""
+        self._draining = nodes
+
+    @ray.method(concurrency_group="control")
+    def checkpoint(self) -> None:
+        """Make a cut at the next round that can have one."""
+        self._checkpoints.soon()
+
+    @ray.method(concurrency_group="control")
     def end(self) -> None:
         """Let the first round that can have a cut be the last of this run.
 
@@ -107,7 +118,8 @@ class Coordinator:
         """Close round after round; one report each.
 
         Beside the metrics a report has `lost`, rank -> why it was given up; `refusals`, a line for
-        each push that was refused, if any was; and, at a checkpoint, `cut`: references of all that
+        each push that was refused, if any was; `left`, the ranks that left nodes which are drained;
+        and, at a checkpoint, `cut`: references of all that
         a resumed run needs. A report of `lost` alone says that the round is still open, and one of
         `lost` and `cut` that there was no time to close it.
         """
@@ -138,7 +150,7 @@ class Coordinator:
             self._admit()
             self._exchange.collect(self._somebody.is_set)
             if self._roll.answered:
-                report = self._close()
+                report = self._close() | {"left": self._exchange.part(self._draining)}
                 yield report | {"lost": self._exchange.take_lost()}
                 if self._haste.is_on and "cut" in report:
                     break

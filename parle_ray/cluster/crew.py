@@ -45,7 +45,8 @@ class Crew:
 
     Args:
         hiring: of the run.
-        scaling: Ray Train's; `num_workers` is the number of replicas.
+        scaling: Ray Train's; `num_workers` is the number of replicas, or the fewest with which
+            the run starts and the most that it may grow to.
         max_failures: how many may be lost and replaced; -1 is no limit.
         say: takes a line for the user.
 
@@ -64,9 +65,9 @@ class Crew:
     ) -> None:
         self._hiring, self._task, self._say = hiring, task, say
         self._max_failures, self.failures = max_failures, 0
-        n = placement.num_replicas(scaling)
+        n, self._fewest = placement.num_replicas(scaling), placement.fewest_replicas(scaling)
         self._resources = placement.replica_resources(scaling)
-        placement.check_room(self._resources, n)
+        placement.check_room(self._resources, self._fewest)
         self._scheduling = placement.scheduling(scaling.placement_strategy, self._resources, n)
         self._posts: dict[int, Post] = {}
         self._coming: dict[int, ray.ObjectRef] = {}
@@ -78,7 +79,7 @@ class Crew:
         return {rank: post for rank, post in self._posts.items() if post.info is not None}
 
     def set_up(self) -> None:
-        """Hire all and wait until they are set up.
+        """Hire all and wait until enough are set up; the others are let in when they are.
 
         Raises:
             ClusterError: one died meanwhile.
@@ -86,7 +87,7 @@ class Crew:
         for rank in range(len(self._scheduling)):
             self._hire(rank, 0)
         began = time.monotonic()
-        while self._coming:
+        while len(self.posts) < self._fewest:
             arrived = self._arrived(timeout=START_S)
             for rank, ref in arrived.items():
                 why = self._settle(rank, ref)
@@ -97,7 +98,7 @@ class Crew:
                         f"replica {rank} was lost while it was set up, {why}; nothing is trained "
                         "yet. What it printed last is in Ray's logs, on its node"
                     )
-            if self._coming and not arrived:
+            if not arrived:
                 asked = ", ".join(f"{v:g} {k}" for k, v in self._resources.items())
                 self._say(
                     f"waiting for {time.monotonic() - began:.0f} s for replicas "
@@ -129,6 +130,13 @@ class Crew:
         self._say(f"replica {rank} was lost, {why}; a new one will start from the master")
         self._hire(rank, post.incarnation + 1)
 
+    def move(self, rank: int) -> None:
+        """A new actor, elsewhere, for a replica that has left its node, which is no failure."""
+        post = self._posts[rank]
+        self._hiring.dismiss([post.actor])
+        self._say(f"replica {rank} has left a node that is being drained; a new one will start")
+        self._hire(rank, post.incarnation + 1)
+
     def let_in(self) -> dict[int, Enlisted]:
         """The replicas that have been set up since this was last asked."""
         back = {}
@@ -138,7 +146,8 @@ class Crew:
                 self.replace(rank, why)
             else:
                 back[rank] = self._posts[rank].enlisted()
-                self._say(f"replica {rank} is back")
+                incarnation = self._posts[rank].incarnation
+                self._say(f"replica {rank} {'is back' if incarnation else 'has joined'}")
         return back
 
     def _hire(self, rank: int, incarnation: int) -> None:

@@ -39,7 +39,7 @@ class Ending:
             return False
         if self._since is None:
             self._since = self._clock()
-            self._say(f"{reason}: ending with the open round and a checkpoint; once more: at once")
+            self._say(f"{reason}: ending with the open round and a checkpoint")
             self._end()
         if self._clock() - self._since < GRACE_S:
             return False

@@ -1,7 +1,7 @@
 """The coordinator and its replicas: it asks, listens, delivers, and gives up who is dead."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +116,15 @@ class Exchange:
         self._opened = self._roll.roll_dict()
         self.deliver(parcels)
         self.heard = Heard(lost=self.heard.lost)
+
+    def part(self, nodes: Collection[str]) -> list[int]:
+        """Go on without the replicas on these nodes, before anybody answered; their ranks."""
+        gone = [rank for rank, member in self._members.items() if member.replica.node in nodes]
+        for rank in gone:
+            del self._members[rank]
+            self._questions.forget(rank)
+            self._master.leave(rank, lost=False)
+        return gone
 
     def collect(self, somebody_joins: Callable[[], bool]) -> None:
         """Ask and listen until the round may close, or there is something to see to first.

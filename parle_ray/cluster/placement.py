@@ -23,16 +23,34 @@ def replica_resources(scaling: ScalingConfig) -> dict[str, float]:
         asked.setdefault("GPU", 1)
     if "CPU" not in asked:
         cpus = ray.cluster_resources().get("CPU", 0.0)
-        asked["CPU"] = min(1.0, int(100 * cpus / num_replicas(scaling)) / 100)
+        asked["CPU"] = min(1.0, int(100 * cpus / fewest_replicas(scaling)) / 100)
     return {name: amount for name, amount in asked.items() if amount}
 
 
 def num_replicas(scaling: ScalingConfig) -> int:
-    """`num_workers`, which is the number of replicas."""
-    n = scaling.num_workers
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise InputError(f"num_workers must be a whole number >= 1, got {n!r}")
-    return n
+    """`num_workers`, which is the number of replicas; the larger number of an elastic run."""
+    least, most = _range(scaling)
+    return most
+
+
+def fewest_replicas(scaling: ScalingConfig) -> int:
+    """With so many a run starts; all of them, if it is not elastic."""
+    least, most = _range(scaling)
+    return least
+
+
+def _range(scaling: ScalingConfig) -> tuple[int, int]:
+    n: Any = scaling.num_workers
+    least, most = n if isinstance(n, tuple) else (n, n)
+    for one in (least, most):
+        if not isinstance(one, int) or isinstance(one, bool) or one < 1:
+            raise InputError(f"num_workers must be a whole number >= 1, or two of them, got {n!r}")
+    if isinstance(n, tuple) and str(scaling.placement_strategy).startswith("STRICT_"):
+        raise InputError(
+            f"placement_strategy={scaling.placement_strategy!r} pins replicas to nodes, and an "
+            "elastic run does not know its nodes; use 'PACK' or 'SPREAD'"
+        )
+    return least, most
 
 
 def check_room(resources: dict[str, float], n: int) -> None:

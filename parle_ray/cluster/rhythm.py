@@ -18,6 +18,11 @@ class Rhythm:
         self._every, self._last, self._period_s = every, last, period_s
         self._decided: dict[int, bool] = {}
         self._at = time.monotonic()
+        self._soon = False
+
+    def soon(self) -> None:
+        """Due at the next round that is not decided yet, whichever it is."""
+        self._soon = True
 
     def due(self, round: int) -> bool:
         """Whether it is due at the close of what makes `round` rounds."""
@@ -26,6 +31,8 @@ class Rhythm:
                 due = round % self._every == 0
             else:
                 due = time.monotonic() - self._at >= self._period_s
+            due |= self._soon
+            self._soon = False
             if due:
                 self._at = time.monotonic()
             self._decided = {k: v for k, v in self._decided.items() if k >= round - 2}

@@ -103,10 +103,13 @@ class Shards:
         self.roll.admit(rank)
         return {rank: self._parcels("join", rank)[rank]}
 
-    def leave(self, rank: int) -> None:
-        """Go on without a replica that was lost."""
+    def leave(self, rank: int, *, lost: bool = True) -> None:
+        """Go on without a replica that was lost, or has left."""
         self._coming.pop(rank, None)
-        self.roll.strike(rank)
+        if lost:
+            self.roll.strike(rank)
+        else:
+            self.roll.part(rank)
         self._tell("leave", rank)
 
     def _others(self) -> bool:

@@ -11,6 +11,7 @@ from ray.train import ScalingConfig
 from parle_ray.cluster import placement, reports
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.crew import Crew
+from parle_ray.cluster.draining import Draining
 from parle_ray.cluster.ending import Ending
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.hiring import Hiring, put_task
@@ -21,7 +22,8 @@ from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose
 from parle_ray.cluster.shard_actor import ShardActor
 from parle_ray.cluster.shards import ShardLost
 from parle_ray.cluster.states import Resume
-from parle_ray.errors import ClusterError
+from parle_ray.cluster.strength import Strength
+from parle_ray.errors import ClusterError, TooFewReplicas
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
 
@@ -64,7 +66,14 @@ class Supervisor:
         self._crew = Crew(self._hiring, self._task_ref, scaling, max_failures=max_failures, say=say)
         self._generation = self._deaths = 0
         self._shards: list[Any] = []
-        self._ending = Ending(reason, lambda: self._coordinator.end.remote(), say)
+        self._draining = Draining(say)
+        elastic = isinstance(scaling.num_workers, tuple)
+        self._strength = Strength(placement.fewest_replicas(scaling) if elastic else 1, say)
+        self._ending = Ending(
+            lambda: reason() or self._strength.reason(),
+            lambda: self._coordinator.end.remote(),
+            say,
+        )
 
     def __enter__(self) -> Self:
         """Take the run's name, by the coordinator that bears it.
@@ -106,6 +115,8 @@ class Supervisor:
             while True:
                 try:
                     yield from self._follow(stream)
+                    if why := self._strength.reason():
+                        raise TooFewReplicas(f"{why}; run again under the same name to go on")
                     return
                 except RayError as error:
                     self._succeed(error)
@@ -123,7 +134,7 @@ class Supervisor:
     def _begin(self, resume: Resume | None) -> Any:
         """All actors at their start; the stream of reports."""
         posts = self._crew.posts
-        first = posts[0].info
+        first = next(iter(posts.values())).info
         assert first is not None
         codec = self._codec()
         parts = stretches(
@@ -225,12 +236,12 @@ class Supervisor:
 
     def _follow(self, stream: Any) -> Iterator[dict[str, Any]]:
         for report in reports.read(stream):
-            if self._ending.overdue():
-                return
             for line in report.pop("refusals", []):
                 self._say(line)
             for rank, why in report.pop("lost", {}).items():
                 self._crew.replace(rank, why)
+            for rank in report.pop("left", []):
+                self._crew.move(rank)
             for rank, replica in self._crew.let_in().items():
                 self._coordinator.join.remote(rank, replica)
             if "round" in report:
@@ -238,6 +249,10 @@ class Supervisor:
                 self._deaths, self._state, self._begun_at = 0, [], None
             if report:
                 yield report
+            self._draining.look(self._coordinator)
+            self._strength.look(len(self._crew.posts))
+            if self._ending.overdue():
+                return
 
     def _appoint(self) -> None:
         self._coordinator = self._hiring.hire(
@@ -290,7 +305,7 @@ class Supervisor:
         codec, why = choose_codec(
             {rank: post.actor for rank, post in self._crew.posts.items()},
             nodes={rank: info["node"] for rank, info in infos.items()},
-            num_params=sum(infos[0]["sizes"]),
+            num_params=sum(next(iter(infos.values()))["sizes"]),
         )
         self._say(f"compression: {codec}, {why}")
         return codec

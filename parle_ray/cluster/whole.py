@@ -72,9 +72,9 @@ class Whole:
         """Take in a replica that starts from the master; its reply."""
         return self._parcels({rank: self._master.join(rank)})
 
-    def leave(self, rank: int) -> None:
-        """Go on without a replica that was lost."""
-        self._master.leave(rank)
+    def leave(self, rank: int, *, lost: bool = True) -> None:
+        """Go on without a replica that was lost, or has left."""
+        self._master.leave(rank, lost=lost)
 
     def _read(self, push: np.ndarray | None) -> torch.Tensor | np.ndarray | None:
         if push is None or self._coded:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from parle_ray.cli import no_arguments
 from parle_ray.console.arguments import make_parser, read, to_yaml
@@ -88,13 +89,16 @@ def _train(config: Config, command: str) -> None:
     name = config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
     resources = {name: amount for name, amount in asked.items() if amount is not None}
+    num_workers: Any = config.num_replicas
+    if config.min_replicas is not None:
+        num_workers = config.min_replicas, config.num_replicas
     trainer = ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
         shards=config.shards,
         config=to_dict(config),
         scaling_config=ScalingConfig(
-            num_workers=config.num_replicas,
+            num_workers=num_workers,
             use_gpu=config.gpus_per_replica > 0,
             resources_per_worker=resources,
         ),

@@ -128,6 +128,8 @@ class Config:
         lr_schedule: of the inner optimiser over the planned run: cosine to zero, constant, or
             steps, x0.2 at 40, 70 and 90 % of the rounds.
         num_replicas: n, copies of the model that walk apart.
+        min_replicas: start with so many, and grow to num_replicas when there is room; null: wait
+            for all.
         num_rounds: length of the run in exchanges.
         num_epochs: its length in data passes of one replica, instead of num_rounds.
         gpus_per_replica: 1, a part such as 0.33 to share a GPU, or 0 to train on CPUs.
@@ -153,6 +155,7 @@ class Config:
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = field(default_factory=InnerOptimizer)
     lr_schedule: Literal["cosine", "constant", "steps"] = "cosine"
     num_replicas: int = 3
+    min_replicas: int | None = None
     num_rounds: int | None = None
     num_epochs: int | None = None
     gpus_per_replica: float = 0.0
@@ -179,8 +182,14 @@ class Config:
                 f"num_rounds and num_epochs: both are given, {self.num_rounds} and "
                 f"{self.num_epochs}; set one of them to null"
             )
-        for name in (*LENGTHS, "num_replicas", "shards", "evaluate_every", "checkpoint_every"):
+        counts = ("num_replicas", "min_replicas", "shards", "evaluate_every", "checkpoint_every")
+        for name in (*LENGTHS, *counts):
             _at_least(name, getattr(self, name), 1)
+        if self.min_replicas is not None and self.min_replicas > self.num_replicas:
+            raise InputError(
+                f"min_replicas must be <= num_replicas = {self.num_replicas}, "
+                f"got {self.min_replicas}"
+            )
         for name in ("gpus_per_replica", "cpus_per_replica", "max_failures", "seed"):
             _at_least(name, getattr(self, name), 0)
         if self.gpus_per_replica > 1 and self.gpus_per_replica % 1:
