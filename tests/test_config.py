@@ -32,6 +32,12 @@ def test_a_strategy_is_chosen_by_either_name_and_keeps_its_own_defaults(name):
     assert parse("--strategy", kind.__name__).strategy == kind()
 
 
+def test_a_run_cannot_start_with_more_replicas_than_it_may_have():
+    assert parse("--num_replicas", "4", "--min_replicas", "4").min_replicas == 4
+    with pytest.raises(InputError, match="min_replicas must be <= num_replicas = 3, got 4"):
+        parse("--min_replicas", "4")
+
+
 def test_arguments_of_the_default_strategy_need_no_class_name():
     assert parse("--strategy.outer_lr", "0.3").strategy == Parle(outer_lr=0.3)
 
