@@ -5,6 +5,7 @@ the call at which it dies; what it had asked for is carried out all the same, an
 lost, as with Ray.
 """
 
+import collections
 import copy
 import queue
 import threading
@@ -113,27 +114,40 @@ class Stream:
     """What a generator yields, and at its end how it ended."""
 
     def __init__(self) -> None:
-        self._items: queue.Queue[Ref | None] = queue.Queue()
+        self._items: collections.deque[Ref | None] = collections.deque()
+        self.done = threading.Event()
 
     def fill(self, made: Iterator[Any]) -> None:
         try:
             for item in made:
-                self._add(value=copy.deepcopy(item))
-            self._items.put(None)
+                self._yield(value=copy.deepcopy(item))
+            self._add(None)
         except Killed:
-            self._add(error=ActorDiedError())
+            self._yield(error=ActorDiedError())
         except Exception as error:
-            self._add(error=RayTaskError("run", "traceback", error).as_instanceof_cause())
+            self._yield(error=RayTaskError("run", "traceback", error).as_instanceof_cause())
 
-    def _add(self, **outcome: Any) -> None:
+    def _yield(self, **outcome: Any) -> None:
         ref = Ref()
         ref.owner = DRIVER
         ref.set(**outcome)
-        self._items.put(ref)
+        self._add(ref)
 
-    def __iter__(self) -> Iterator[Ref]:
-        while (item := self._items.get(timeout=20.0)) is not None:
-            yield item
+    def _add(self, ref: Ref | None) -> None:
+        with FakeRay.CHANGED:
+            self._items.append(ref)
+            self.done.set()
+            FakeRay.CHANGED.notify_all()
+
+    def __next__(self) -> Ref:
+        assert self.done.wait(20.0), "nothing is yielded"
+        with FakeRay.CHANGED:
+            if (ref := self._items[0]) is None:
+                raise StopIteration
+            self._items.popleft()
+            if not self._items:
+                self.done.clear()
+        return ref
 
 
 class Method:

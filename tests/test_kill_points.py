@@ -16,7 +16,7 @@ from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
 MODULES = ["coordinator", "exchange", "keeping", "whole", "evaluations", "replica_actor"]
-DRIVERS = ["supervisor", "crew", "hiring", "recovery", "undertaker"]
+DRIVERS = ["supervisor", "crew", "hiring", "recovery", "reports", "undertaker"]
 NUM_ROUNDS = 2
 
 
@@ -46,6 +46,16 @@ class Office:
             actor.end()
 
 
+class Steady:
+    """A cluster of which no node is about to go."""
+
+    def __init__(self, say: Any) -> None:
+        pass
+
+    def look(self, coordinator: Any) -> None:
+        pass
+
+
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*MODULES, *DRIVERS, "evaluator_actor"]:
@@ -56,6 +66,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(placement, name, lambda *args, **options: {})
     monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n: [None] * n)
     monkeypatch.setattr("os.nice", lambda by: 0)
+    monkeypatch.setattr("parle_ray.cluster.supervisor.Draining", Steady)
 
 
 def fit(
@@ -72,6 +83,7 @@ def fit(
         shards=1,
         max_failures=0,
         say=lambda line: None,
+        reason=lambda: None,
     )
     rounds, losses, master = [], [], None
     with supervisor:

@@ -115,7 +115,8 @@ class Recipe:
     def arguments(self) -> dict[str, Any]:
         """What `ParleTrainer` and `simulate` have in common."""
         taken = vars(self.task) | {"evaluate_every": self.config.evaluate_every}
-        return {name: value for name, value in taken.items() if name != "num_replicas"}
+        own = ("num_replicas", "patience")
+        return {name: value for name, value in taken.items() if name not in own}
 
 
 def make_recipe(config: Config) -> Recipe:
