@@ -62,8 +62,7 @@ class Cluster:
     def __init__(
         self, n: int, strategy: Strategy, num_rounds: int, master_kind: type[Master] = Master
     ) -> None:
-        task = stand_in(strategy, n, num_rounds, LENGTH)
-        self.master = master_kind(task, range(n))
+        self.master = master_kind(stand_in(strategy, n, num_rounds, LENGTH), range(n))
         self.clock, self.now = RoundClock(Patience()), 0.0
         self.questions: Questions[int] = Questions(
             self.master, ahead=1 + strategy.overlaps, num_rounds=num_rounds
