@@ -96,7 +96,7 @@ class Master(Roll):
         merges = self.tick(rank, round, round if seen is None else seen, empty=push is None)
         if merges:
             _ = self.gap  # the fold is about to take its memory
-            wrong = self._wrong(push)
+            wrong = self.wrong(push)
             self._aside.pop(rank, None)
             if wrong:
                 self.refuse(rank, wrong)
@@ -105,8 +105,8 @@ class Master(Roll):
         self._fold_ready(self.lowest_waiting())
         return merges and rank not in self._open.reasons
 
-    def _wrong(self, push: Tensor | np.ndarray | None) -> str | None:
-        """Why this is no vector of the model's, or no code of one."""
+    def wrong(self, push: Tensor | np.ndarray | None) -> str | None:
+        """Why this is no vector of the model's, or no code of one; None if it is."""
         if self._end is not None:
             return self._end.wrong(push)
         if not isinstance(push, Tensor):

@@ -43,7 +43,7 @@ class BelievesNumbers(Master):
 class BelievesShapes(Master):
     """Looks at no shape."""
 
-    def _wrong(self, push: Any) -> str | None:
+    def wrong(self, push: Any) -> str | None:
         return None
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from parle_ray.cluster.shard_actor import ShardActor
+from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.states import cut_state, join_states
 from parle_ray.cluster.wire import Packed, pack_tree, unpack_tree
 from parle_ray.compression import CODECS, ReplicaEnd
@@ -179,6 +182,44 @@ def test_what_no_shard_may_merge_is_seen_before_it_is_cut(codec: str, bad: float
     vector[1234] = bad
     kind = CODECS[codec]()
     assert not is_finite(vector if codec == "none" else kind.encode(vector), codec, 3000)
+
+
+class Here:
+    """An object in the place of an actor: what it is told is done at once."""
+
+    def __init__(self, verb: Any) -> None:
+        self._verb = verb
+
+    def __getattr__(self, name: str) -> "Here":
+        return Here(getattr(self._verb, name))
+
+    def options(self, **options: Any) -> "Here":
+        return self
+
+    def remote(self, *args: Any) -> Any:
+        return self._verb(*args)
+
+
+@pytest.mark.parametrize("cut", [[slice(0, 4), slice(4, 5)], [slice(0, 3), slice(3, 6)]])
+def test_a_stretch_of_another_size_is_refused_by_all_shards(
+    monkeypatch: pytest.MonkeyPatch, cut: list[slice]
+) -> None:
+    monkeypatch.setattr(ray, "get", lambda refs: refs)
+    fitted = task(LocalSGD(), num_replicas=3, num_rounds=9).fitted_to(3)
+    parts = [slice(0, 4), slice(4, 6)]
+    actors = [ShardActor([fitted], i) for i in range(2)]
+    master = Shards(fitted, [Here(actor) for actor in actors], (3, "none", parts), [])
+    start = torch.cat([torch.from_numpy(actor.vector()) for actor in actors])
+    for rank, sent in enumerate([parts, cut, parts]):
+        push = (start + 9.0 * rank).numpy()
+        master.bring(rank, {"finite": True}, [push[place] for place in sent])
+        master.take(rank, 0, 0)
+    parcels = master.close()
+    assert [parcels[rank].restart for rank in range(3)] == [False, True, False]
+    moved = torch.cat([torch.from_numpy(actor.vector()) for actor in actors])
+    torch.testing.assert_close(moved, start + 9.0)
+    (line,) = master.roll.entry.refusals()
+    assert "replica 1 was refused (shape" in line
 
 
 @pytest.mark.parametrize("shards", [0, -1, True, 1.5, None])

@@ -158,7 +158,10 @@ class ReplicaActor:
         return self._kept[round % DEPTH]
 
     def _cut(self, array: np.ndarray | None) -> list[np.ndarray | None]:
-        return [None if array is None else array[place] for place in self._places]
+        if array is None:
+            return [None] * len(self._places)
+        starts = [place.start for place in self._places]
+        return [*np.split(array, starts[1:])]  # what is too much goes to the last, who refuses it
 
     def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
         if push is None:

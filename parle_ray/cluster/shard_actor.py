@@ -56,19 +56,16 @@ class ShardActor:
         self._master.restart.clear()  # which the coordinator knows, for all shards
         return roll, self._master.replies_all
 
-    def bring(self, rank: int, push: np.ndarray) -> int:
-        """The stretch of a push has come here; its bytes."""
+    def bring(self, rank: int, push: np.ndarray) -> tuple[int, str | None]:
+        """The stretch of a push has come here; its bytes, and why it cannot be merged if so."""
         self._brought[rank] = push
-        return push.nbytes
+        return push.nbytes, self._master.wrong(self._read(push))
 
     def take(self, rank: int, round: int, seen: int, merges: bool) -> None:
         """Enter an answer whose stretches have come everywhere, or that is not merged."""
-        push: np.ndarray | torch.Tensor | None = self._brought.pop(rank, None)
-        if not merges:
-            push = None
-        elif isinstance(push, np.ndarray) and not self._coded:
-            push = view(push, self._master.vector.dtype)
-        self._master.take(rank, round, push, seen)
+        push = self._brought.pop(rank, None)
+        read = self._read(push) if push is not None and merges else None
+        self._master.take(rank, round, read, seen)
 
     def join(self, rank: int) -> Sent:
         """Take in a replica that starts from the master; its reply."""
@@ -114,6 +111,9 @@ class ShardActor:
     def state(self, roll: dict[str, Any]) -> Any:
         """All that the next round depends on, with the whole master's roll."""
         return pack_tree(self._master.state_dict() | roll)
+
+    def _read(self, push: np.ndarray) -> torch.Tensor | np.ndarray:
+        return push if self._coded else view(push, self._master.vector.dtype)
 
     def _reply(self) -> np.ndarray:
         """As it goes to all alike: the restarts are the coordinator's."""

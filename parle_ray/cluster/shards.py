@@ -16,7 +16,8 @@ class Shards:
     """Tells every shard what a whole master would be told; no vector passes here.
 
     A push is entered when its stretches have come to all shards, and then in all of them; if its
-    replica said that it is not finite, in none. So the shards always agree on who was merged.
+    replica said that it is not finite, or a shard that it has another size, in none. So the shards
+    always agree on who was merged.
 
     Args:
         task: fitted to the run.
@@ -81,12 +82,13 @@ class Shards:
             ObjectLostError: the push was lost on its way to a shard.
         """
         coming = self._coming.pop(rank)
-        num_bytes = None if coming is None else sum(_get(coming))
+        came = [] if coming is None else _get(coming)
+        wrong = NOT_FINITE if coming == [] else next((why for _, why in came if why), None)
         merges = self.roll.tick(rank, round, seen, empty=coming is None)
-        if merges and coming == []:
-            self.roll.refuse(rank, NOT_FINITE)
-        self._tell("take", rank, round, seen, merges and bool(coming))
-        return num_bytes
+        if merges and wrong:
+            self.roll.refuse(rank, wrong)
+        self._tell("take", rank, round, seen, merges and not wrong)
+        return None if coming is None else sum(num_bytes for num_bytes, _ in came)
 
     def close(self) -> dict[int, Parcel]:
         """Close the round; the replies by rank."""
