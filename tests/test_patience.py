@@ -1,0 +1,117 @@
+"""How long rounds wait, and when silence is too long; on times that are given."""
+
+import math
+
+import pytest
+
+from parle_ray.patience import REMEMBERED, Patience, RoundClock
+from parle_ray.questions import Questions
+from parle_ray.roll import Roll
+
+PATIENCE = Patience(floor_s=10.0, factor=3.0, hung_floor_s=60.0, hung_factor=10.0)
+
+
+def clock(*took: float) -> RoundClock:
+    """After rounds that took so long; the next has opened at their end."""
+    made, now = RoundClock(PATIENCE), 0.0
+    for seconds in took:
+        made.open(now)
+        now += seconds
+        made.close(now)
+    made.open(now)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("took", "quorum_s", "open_s"),
+    [
+        ([], 1.0, 10.0),
+        ([], 20.0, 60.0),
+        ([0.1] * 5, 0.1, 10.0),
+        ([8.0, 8.0, 1000.0], 1.0, 24.0),
+        ([8.0] * 3, 9.0, 27.0),
+        ([1.0] * 50 + [8.0] * REMEMBERED, 1.0, 24.0),
+    ],
+)
+def test_a_round_with_a_quorum_is_open_for_so_long(
+    took: list[float], quorum_s: float, open_s: float
+) -> None:
+    made = clock(*took)
+    assert made.deadline == math.inf
+    made.quorum(made.opened + quorum_s)
+    made.quorum(made.opened + quorum_s + 1000.0)
+    assert made.deadline == pytest.approx(made.opened + open_s)
+
+
+@pytest.mark.parametrize(
+    ("took", "slowest_s", "silence_s"),
+    [
+        ([], None, math.inf),
+        ([1.0], None, 60.0),
+        ([40.0, 1.0, 1.0], None, 400.0),
+        ([40.0, 1.0, 1.0], 0.5, 60.0),
+        ([9.0, 9.0], 0.5, 90.0),
+        ([1.0], 12.0, 120.0),
+    ],
+)
+def test_a_replica_may_be_silent_for_so_long(
+    took: list[float], slowest_s: float | None, silence_s: float
+) -> None:
+    assert clock(*took).silence_s(slowest_s) == silence_s
+
+
+def asked(ahead: int = 1) -> tuple[Roll, Questions[str], RoundClock]:
+    """Two replicas, both asked at 0; a round has been closed before, in a second."""
+    roll, made = Roll(range(2)), clock(1.0)
+    questions: Questions[str] = Questions(roll, ahead=ahead, num_rounds=9)
+    for rank in roll.ranks:
+        questions.meet(rank, 0.0)
+    for rank, round in questions.wanted():
+        questions.ask(rank, round, f"{rank}, {round}", made.opened)
+    return roll, questions, made
+
+
+def test_only_who_owes_an_answer_is_taken_for_dead() -> None:
+    roll, questions, made = asked()
+    questions.answered(0, 0, made.opened + 1.0, made.opened)
+    assert questions.hung(made, made.opened + 60.0) == {}
+    assert questions.hung(made, made.opened + 61.0) == {1: 61.0}
+
+
+def test_a_slow_answer_buys_ten_times_its_time() -> None:
+    roll, questions, made = asked(ahead=2)
+    questions.answered(0, 0, made.opened + 8.0, made.opened)
+    roll.tick(0, 0, 0)
+    roll.tick(1, 0, 0)
+    roll.turn()
+    made.close(made.opened + 9.0)
+    made.open(made.opened + 9.0)
+    assert sorted(questions.hung(made, made.opened + 71.0)) == [1]
+    assert sorted(questions.hung(made, made.opened + 81.0)) == [0, 1]
+
+
+def test_a_question_asked_ahead_counts_from_the_opening_of_its_round() -> None:
+    roll, questions, made = asked(ahead=2)
+    questions.answered(0, 0, made.opened + 1.0, made.opened)
+    assert list(questions.hung(made, made.opened + 500.0)) == [1]
+    for rank in (0, 1):
+        roll.tick(rank, 0, 0)
+    roll.turn()
+    made.open(made.opened + 500.0)
+    assert questions.hung(made, made.opened + 59.0) == {}
+    assert list(questions.hung(made, made.opened + 61.0)) == [0, 1]
+
+
+def test_who_trails_has_one_question_at_a_time_for_the_open_round() -> None:
+    roll, questions, _ = asked(ahead=2)
+    assert questions.wanted() == []
+    roll.tick(0, 0, 0)
+    questions.answered(0, 0, 1.0, 0.0)
+    roll.turn()
+    roll.tick(0, 1, 1)
+    roll.turn()
+    assert roll.trailing == {1}
+    assert [rank for rank, _ in questions.wanted()] == [0, 0]
+    questions.answered(1, 0, 2.0, 0.0)
+    questions.answered(1, 1, 2.0, 0.0)
+    assert [round for rank, round in questions.wanted() if rank == 1] == [2]
