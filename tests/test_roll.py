@@ -9,7 +9,7 @@ from torch import Tensor
 
 from parle_ray.ledger import Fate
 from parle_ray.master import Master
-from parle_ray.roll import STRIKES, Roll
+from parle_ray.roll import Roll
 from parle_ray.strategies import SGD, LocalSGD, Parle, Strategy
 from tests.problems import START, task
 
@@ -140,7 +140,7 @@ def test_a_round_that_is_over_is_skipped_and_costs_nothing() -> None:
 @pytest.mark.parametrize(("good_between", "unfit"), [(False, [1]), (True, [])])
 def test_three_refusals_in_a_row_are_too_many(good_between: bool, unfit: list[int]) -> None:
     master = new(LocalSGD())
-    for count in range(STRIKES):
+    for count in range(3):
         assert master.unfit() == []
         if good_between and count == 1:
             for rank in master.ranks:
@@ -149,7 +149,7 @@ def test_three_refusals_in_a_row_are_too_many(good_between: bool, unfit: list[in
         for rank, push in enumerate([X, NAN, X]):
             master.take(rank, master.round, push)
         master.close()
-    assert (master.unfit(), master.faults) == (unfit, STRIKES)
+    assert (master.unfit(), master.faults) == (unfit, 3)
 
 
 def test_nothing_of_a_refused_replica_is_merged_until_it_has_started_again() -> None:

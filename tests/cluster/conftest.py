@@ -1,6 +1,7 @@
 """One Ray cluster for all tests here, with four CPUs whatever the machine has."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from parle_ray import ParleTrainer
+from parle_ray.patience import Patience
 from parle_ray.strategies import Strategy
 from tests.cluster import task
 
 NUM_CPUS = 4
+PATIENT = Patience(floor_s=60.0)
+"""A busy machine must not decide who is in time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +45,7 @@ def trainer(cluster: None, tmp_path: Path) -> Any:
 
     def make(strategy: Strategy, num_replicas: int = 2, **changes: Any) -> ParleTrainer:
         max_failures = changes.pop("max_failures", 0)
+        patience = changes.pop("patience", PATIENT)
         arguments = task.arguments() | {
             "scaling_config": ScalingConfig(num_workers=num_replicas),
             "run_config": RunConfig(
@@ -50,6 +55,8 @@ def trainer(cluster: None, tmp_path: Path) -> Any:
             ),
             "on_report": lambda report: None,
         }
-        return ParleTrainer(strategy=strategy, **(arguments | changes))
+        made = ParleTrainer(strategy=strategy, **(arguments | changes))
+        made._task = replace(made._task, patience=patience)
+        return made
 
     return make
