@@ -208,7 +208,7 @@ def test_a_stretch_of_another_size_is_refused_by_all_shards(
     fitted = task(LocalSGD(), num_replicas=3, num_rounds=9).fitted_to(3)
     parts = [slice(0, 4), slice(4, 6)]
     actors = [ShardActor([fitted], i) for i in range(2)]
-    master = Shards(fitted, [Here(actor) for actor in actors], (3, "none", parts), [])
+    master = Shards(fitted, [Here(actor) for actor in actors], (3, "none", parts), [], [0, 1, 2])
     start = torch.cat([torch.from_numpy(actor.vector()) for actor in actors])
     for rank, sent in enumerate([parts, cut, parts]):
         push = (start + 9.0 * rank).numpy()
