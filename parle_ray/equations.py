@@ -47,19 +47,20 @@ def nesterov_(x: Tensor, d: Tensor, buffer: Tensor, lr: float, momentum: float) 
     x.sub_(d, alpha=lr).sub_(buffer, alpha=lr * momentum)
 
 
-def fold_(result: Tensor, mean: Tensor, v: Tensor, count: int) -> float:
-    """`m_i <- m_(i-1) + (v_i - m_(i-1))/i`: a running mean takes in its i-th vector.
+def fold_(result: Tensor, mean: Tensor, v: Tensor, share: float) -> float:
+    """`m' <- m + share (v - m)`: a mean takes in a vector that makes up `share` of it.
 
-    Equal vectors come back exactly, which a sum divided by n does not give.
+    That is 1/i for the i-th vector of a running mean, and n_b/(n_a + n_b) for the mean of n_b
+    others. Equal vectors come back exactly, which a sum divided by n does not give.
 
     Returns:
-        `||v_i - m_(i-1)||^2`; not finite if v is not.
+        `||v - m||^2`; not finite if v is not.
     """
     total = 0.0
     for r, m, v_ in blocks(result, mean, v):
         gap = _wide(v_).sub(m)
         total += float(gap.dot(gap))
-        torch.add(m, gap, alpha=1.0 / count, out=r)
+        torch.add(m, gap, alpha=share, out=r)
     return total
 
 

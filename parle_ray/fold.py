@@ -30,10 +30,11 @@ class Fold:
     It needs two vectors of memory, whatever n: `(v^a)` may be dropped once it is in, but for the
     first, which is read again when the second comes. What is not finite leaves no trace.
 
-    Source of mean and spread: Welford, Technometrics 4 (1962).
+    Source of mean and spread: Welford, Technometrics 4 (1962); of those of means, Chan, Golub and
+    LeVeque, Stanford report CS-79-773 (1979).
 
     Attributes:
-        count: how many vectors are in.
+        count: how many vectors are in, those of which only the mean came counted too.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -45,22 +46,25 @@ class Fold:
         self._first: Tensor | None = None
         self.count, self._spread = 0, 0.0
 
-    def add(self, vector: Tensor) -> bool:
-        """Take a vector in; False, and nothing changed, if it is not finite."""
+    def add(self, vector: Tensor, count: int = 1, spread: float = 0.0) -> bool:
+        """Take a vector in; False, and nothing changed, if it is not finite.
+
+        It may be the mean of `count` vectors, with their spread about it.
+        """
         if self.count == 0:
             if not math.isfinite(norm_squared(vector)):
                 return False
-            self._first, self.count = vector, 1
+            self._first, self.count, self._spread = vector, count, spread
             return True
-        count = self.count + 1
+        share = count / (self.count + count)
         before = self._mean if self._first is None else self._first
-        gap = fold_(self._other, before, vector, count)
+        gap = fold_(self._other, before, vector, share)
         if not math.isfinite(gap):
             return False
         self._first = None
         self._mean, self._other = self._other, self._mean
-        self.count = count
-        self._spread += (1.0 - 1.0 / count) * gap
+        self.count += count
+        self._spread += spread + (1.0 - share) * count * gap
         return True
 
     def close(self) -> Pushed:

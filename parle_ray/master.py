@@ -1,8 +1,9 @@
 """The coordinator's half: master vector, round, and what to do with each answer. No I/O."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +15,11 @@ from parle_ray.replica import Reply
 from parle_ray.roll import NOT_FINITE, Roll
 from parle_ray.strategies import State
 from parle_ray.task import Task
+from parle_ray.tree import Elsewhere, Group, fold_groups, grouped
+
+Push = Tensor | np.ndarray | Elsewhere
+"""A vector, or a code with compression."""
+FoldGroups = Callable[[Mapping[int, Mapping[int, Any]]], Iterable[Group]]
 
 
 class Master(Roll):
@@ -27,6 +33,8 @@ class Master(Roll):
 
     Attributes:
         vector: `(num_params,)`, the master parameters x_k.
+        fold_groups: what folds the groups of a tree, given index -> rank -> push; to be replaced
+            where pushes are elsewhere.
     """
 
     def __init__(self, task: Task, ranks: Iterable[int], part: slice | None = None) -> None:
@@ -46,8 +54,10 @@ class Master(Roll):
         self.state: State = self.strategy.init_master(self.vector)
         self._fold = Fold(self.vector)
         self._end = task.master_end(self.vector)
-        self._pushed: dict[int, Tensor | np.ndarray] = {}  # not folded: a lower rank is still out
-        self._aside: dict[int, Tensor | np.ndarray] = {}  # of those whom nobody waits for
+        self._tree = task.tree
+        self.fold_groups: FoldGroups = fold_groups
+        self._pushed: dict[int, Push] = {}  # not folded: a lower rank is still out
+        self._aside: dict[int, Push] = {}  # of those whom nobody waits for
 
     @property
     def gap(self) -> float:
@@ -76,20 +86,19 @@ class Master(Roll):
             self.strike(rank)
         else:
             self.part(rank)
-        self._fold_ready(self.lowest_waiting())
+        self._fold_ready()
 
-    def take(
-        self, rank: int, round: int, push: Tensor | np.ndarray | None, seen: int | None = None
-    ) -> bool:
+    def take(self, rank: int, round: int, push: Push | None, seen: int | None = None) -> bool:
         """Enter an answer; False if its push will not be merged, as far as can be said now.
 
         Pushes are folded in the order of the ranks, each as soon as all lower ones have answered,
         and at the close those that nobody waited for: the same bits in any order of arrival.
-        Until then, and at most until the round closes, `push` is read.
+        Until then, and at most until the round closes, `push` is read. In a tree all are folded at
+        the close, each in its group.
 
         Args:
             round: that the replica was asked for; an earlier one than the open if it is late.
-            push: a code with compression; None says that the replica had to restart.
+            push: None says that the replica had to restart.
             seen: the round that the newest reply opened which the replica had; None: `round`.
         """
         awaited = rank in self.ranks and round == self.round and self._awaited(rank)
@@ -102,11 +111,21 @@ class Master(Roll):
                 self.refuse(rank, wrong)
             else:
                 (self._pushed if awaited else self._aside)[rank] = push  # type: ignore[assignment]
-        self._fold_ready(self.lowest_waiting())
+        self._fold_ready()
         return merges and rank not in self._open.reasons
 
-    def wrong(self, push: Tensor | np.ndarray | None) -> str | None:
+    def pushed_by(self, ranks: Iterable[int]) -> dict[int, Push]:
+        """What these have pushed so far in the open round; nothing while one is waited for."""
+        there = [rank for rank in ranks if rank in self.ranks]
+        if any(self._awaited(rank) for rank in there):
+            return {}
+        pushes = self._pushed | self._aside
+        return {rank: pushes[rank] for rank in ranks if rank in pushes}
+
+    def wrong(self, push: Push | None) -> str | None:
         """Why this is no vector of the model's, or no code of one; None if it is."""
+        if isinstance(push, Elsewhere):
+            return None
         if self._end is not None:
             return self._end.wrong(push)
         if not isinstance(push, Tensor):
@@ -118,14 +137,42 @@ class Master(Roll):
             f"expected {tuple(self.vector.shape)} and {self.vector.dtype}"
         )
 
-    def _fold_ready(self, below: float) -> None:
-        for rank in sorted(rank for rank in self._pushed if rank < below):
+    def _fold_ready(self) -> None:
+        if not self._tree:
+            self._fold_below(self.lowest_waiting())
+
+    def _fold_below(self, limit: float) -> None:
+        for rank in sorted(rank for rank in self._pushed if rank < limit):
             push = self._pushed.pop(rank)
             if isinstance(push, np.ndarray):
                 assert self._end is not None
                 push = self._end.read(push)
+            assert isinstance(push, Tensor)
             if not self._fold.add(push):
                 self.refuse(rank, NOT_FINITE)
+
+    def _fold_all(self) -> None:
+        if self._tree:
+            self._fold_tree(self._tree)
+            return
+        self._fold_below(math.inf)
+        self._pushed, self._aside = self._aside, {}
+        self._fold_below(math.inf)
+
+    def _fold_tree(self, size: int) -> None:
+        groups = grouped(self._pushed | self._aside, size)
+        self._pushed, self._aside = {}, {}
+        for pushes, group in zip(groups.values(), self.fold_groups(groups), strict=True):
+            self._fold_in(pushes, group)
+
+    def _fold_in(self, ranks: Iterable[int], group: Group) -> None:
+        pushed, refused = group.pushed, group.refused
+        if pushed and not self._fold.add(pushed.mean, pushed.count, pushed.spread):
+            refused = group.merged + refused
+        for rank in refused:
+            self.refuse(rank, NOT_FINITE)
+        for rank in {*ranks}.difference(group.merged, group.refused):
+            self.lose(rank)
 
     def close(self) -> dict[int, Reply]:
         """Merge what was pushed into the master and open the next round; the replies by rank.
@@ -134,9 +181,7 @@ class Master(Roll):
             Diverged: every replica pushed values that are not finite.
             InputError: every replica pushed what is no vector of this model.
         """
-        self._fold_ready(math.inf)
-        self._pushed, self._aside = self._aside, {}
-        self._fold_ready(math.inf)
+        self._fold_all()
         self.check()
         if self._fold.count:
             pushed = self._fold.close()

@@ -145,11 +145,13 @@ class Roll:
     def refuse(self, rank: int, reason: str) -> None:
         """What it pushed cannot be merged after all: it has to start again."""
         self.faults += 1
-        counted = self._counted(rank)
-        assert counted is not None
-        self._open.fates[counted] = Fate.REFUSED
+        self._uncount(rank, Fate.REFUSED)
         self._open.reasons[rank] = reason
         self._strikes[rank] = self._strikes.get(rank, 0) + 1
+
+    def lose(self, rank: int) -> None:
+        """What it pushed was lost on its way; as for the replica, it goes on."""
+        self._uncount(rank, Fate.LOST)
 
     def check(self) -> None:
         """Before a round is closed.
@@ -199,6 +201,11 @@ class Roll:
 
     def _awaited(self, rank: int) -> bool:
         return rank not in self.answered and rank not in self.trailing
+
+    def _uncount(self, rank: int, fate: Fate) -> None:
+        counted = self._counted(rank)
+        assert counted is not None
+        self._open.fates[counted] = fate
 
     def _counted(self, rank: int) -> tuple[int, int] | None:
         """The answer by which it counts in the open round, as things stand."""

@@ -57,6 +57,7 @@ def simulate(
     evaluate_fn: EvaluateFn | None = None,
     evaluate_every: int | None = None,
     compression: str = "none",
+    tree: int | None = None,
     execution: Execution | None = None,
     seed: int = 0,
     on_round: Callable[[dict[str, Any]], None] | None = None,
@@ -84,6 +85,7 @@ def simulate(
         num_epochs=num_epochs,
         seed=seed,
         compression=compression,
+        tree=tree,
         execution=execution or Execution(),
     )
     with task.execution.threads():

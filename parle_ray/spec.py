@@ -27,6 +27,7 @@ def settings(task: Task) -> dict[str, Any]:
         "num_epochs": task.num_epochs,
         "seed": task.seed,
         "compression": task.compression,
+        "tree": task.tree,
         "execution": asdict(task.execution),
     }
 

@@ -18,6 +18,7 @@ from parle_ray.generators import Generators
 from parle_ray.patience import Patience
 from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
+from parle_ray.tree import check_tree
 
 ModelFn = Callable[[], nn.Module]
 LossFn = Callable[[nn.Module, Any], Tensor]
@@ -47,6 +48,7 @@ class Task:
     num_epochs: int | None = None
     seed: int = 0
     compression: str = "none"
+    tree: int | None = None
     execution: Execution = field(default_factory=Execution)
     patience: Patience = field(default_factory=Patience)
     """Not the user's to set: it follows the times that rounds take."""
@@ -61,6 +63,7 @@ class Task:
         _check_whole("num_replicas", self.num_replicas, 1)
         _check_whole("seed", self.seed, 0)
         check_compression(self.compression)
+        check_tree(self.tree, self.compression)
         if (self.num_rounds is None) == (self.num_epochs is None):
             raise InputError(
                 "give num_rounds or num_epochs, one of them, "

@@ -34,6 +34,7 @@ from parle_ray.task import (
     SchedulerFn,
     Task,
 )
+from parle_ray.tree import check_tree
 
 Listener = Callable[[Report], None]
 
@@ -73,6 +74,9 @@ class ParleTrainer:
             takes the links of all of them; 1: the coordinator keeps it. A run may be resumed
             with another number. Where the strategy steps the master by the user's optimiser,
             parameters stay whole and the optimiser must treat each by itself, as torch's do.
+        tree: k: what ranks 0 to k - 1, k to 2k - 1, ... push is folded for each such group on the
+            node of its first rank, and the coordinator gets one vector of each; give the replicas
+            of a node. None: it gets them all. Not with `compression` or `shards`.
         execution: device, precision, `torch.compile`, threads.
         seed: of parameters, data order and dropout.
         on_report: takes the report of each round; None shows progress.
@@ -102,6 +106,7 @@ class ParleTrainer:
         run_config: RunConfig | None = None,
         compression: str = "none",
         shards: int = 1,
+        tree: int | None = None,
         execution: Execution | None = None,
         seed: int = 0,
         on_report: Listener | None = None,
@@ -122,6 +127,7 @@ class ParleTrainer:
             num_epochs=num_epochs,
             seed=seed,
             compression=compression,
+            tree=tree,
             execution=execution or Execution(),
         )
         for name, value in (
@@ -131,6 +137,7 @@ class ParleTrainer:
             if value is not None and value < 1:
                 raise InputError(f"{name} must be >= 1 or None, got {value}")
         check_shards(shards, strategy, compression)
+        check_tree(tree, compression, shards)
         self._shards = shards
         self._checkpoint_every, self._evaluate_every = checkpoint_every, evaluate_every
         self._on_report, self._config = on_report, dict(config or {})

@@ -242,6 +242,10 @@ class FakeRay:
         return NODE
 
     @staticmethod
+    def get_actor_name() -> str:
+        return "run/coordinator"
+
+    @staticmethod
     def get_gpu_ids() -> list[str]:
         return []
 

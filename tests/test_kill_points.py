@@ -15,7 +15,15 @@ from parle_ray.strategies import DiLoCo, Parle, Strategy
 from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
-MODULES = ["coordinator", "exchange", "keeping", "whole", "evaluations", "replica_actor"]
+MODULES = [
+    "coordinator",
+    "exchange",
+    "keeping",
+    "whole",
+    "branches",
+    "evaluations",
+    "replica_actor",
+]
 DRIVERS = ["supervisor", "crew", "hiring", "recovery", "reports", "undertaker"]
 NUM_ROUNDS = 2
 
@@ -64,18 +72,19 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = importlib.import_module("parle_ray.cluster.placement")
     for name in ("replica_resources", "check_room", "on_node", "on_this_node"):
         monkeypatch.setattr(placement, name, lambda *args, **options: {})
-    monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n: [None] * n)
+    monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n, in_order: [None] * n)
     monkeypatch.setattr("os.nice", lambda by: 0)
     monkeypatch.setattr("parle_ray.cluster.supervisor.Draining", Steady)
 
 
 def fit(
-    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, die_at: int | None
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, die_at: int | None, **options: Any
 ) -> tuple[list[int], list[float], Any, Office]:
     """Rounds, losses, and the state of the master in the last cut."""
     office = Office(die_at)
-    monkeypatch.setattr("parle_ray.cluster.supervisor.Hiring", lambda run: office)
-    ours = task(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
+    for module in ("supervisor", "branches"):
+        monkeypatch.setattr(f"parle_ray.cluster.{module}.Hiring", lambda run: office)
+    ours = task(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9), **options)
     supervisor = Supervisor(
         ours,
         name="run",
@@ -107,19 +116,19 @@ def taken(cut: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "strategy",
-    [Parle(sync_every=2), DiLoCo(sync_every=2)],
-    ids=["the replies are the master", "a state lies beside it"],
+    ("strategy", "tree"),
+    [(Parle(sync_every=2), 2), (DiLoCo(sync_every=2), None)],
+    ids=["the replies are the master, and a branch folds", "a state lies beside it"],
 )
 def test_wherever_the_coordinator_is_killed_no_bit_changes(
-    monkeypatch: pytest.MonkeyPatch, strategy: Strategy
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, tree: int | None
 ) -> None:
     outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
     expected = [report["loss"] for report in outcome.history]
     die_at, died = 0, True
     while died:
         die_at += 1
-        rounds, losses, master, office = fit(monkeypatch, strategy, die_at)
+        rounds, losses, master, office = fit(monkeypatch, strategy, die_at, tree=tree)
         died = len(office.coordinators) > 1
         assert rounds == [1, 2], die_at
         assert losses == expected, die_at

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"errors", "flat", "schedules", "equations", "compression", "ledger", "patience"},
     {"fold"},
     {"strategies"},
-    {"replica", "roll", "questions", "partial", "stretches"},
+    {"replica", "roll", "questions", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task"},
     {"learner", "master"},
     {"metrics", "evaluate"},

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 import torch
 
+from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.exchange import NOTICE_S, Exchange
@@ -69,10 +70,11 @@ class Coordinator:
         self._task = self._task.fitted_to(batches_per_pass, codec)
         self._fit, self._num_pushes = (batches_per_pass, codec, parts), len(parts)
         assert self._task.num_rounds is not None
+        whole = Branches if self._task.tree else Whole
         self._master: Whole | Shards = (
             Shards(self._task, shards, self._fit, state, ranks)
             if shards
-            else Whole(self._task, state, ranks)
+            else whole(self._task, state, ranks)
         )
         self._generation = generation
         self._keeping = Keeping(generation, coded=codec != "none", sharded=bool(shards))

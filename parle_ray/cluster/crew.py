@@ -47,6 +47,7 @@ class Crew:
         hiring: of the run.
         scaling: Ray Train's; `num_workers` is the number of replicas, or the fewest with which
             the run starts and the most that it may grow to.
+        in_order: see `placement.scheduling`.
         max_failures: how many may be lost and replaced; -1 is no limit.
         say: takes a line for the user.
 
@@ -60,6 +61,7 @@ class Crew:
         task: ray.ObjectRef,
         scaling: ScalingConfig,
         *,
+        in_order: bool,
         max_failures: int,
         say: Callable[[str], None],
     ) -> None:
@@ -68,7 +70,9 @@ class Crew:
         n, self._fewest = placement.num_replicas(scaling), placement.fewest_replicas(scaling)
         self._resources = placement.replica_resources(scaling)
         placement.check_room(self._resources, self._fewest)
-        self._scheduling = placement.scheduling(scaling.placement_strategy, self._resources, n)
+        self._scheduling = placement.scheduling(
+            scaling.placement_strategy, self._resources, n, in_order=in_order
+        )
         self._posts: dict[int, Post] = {}
         self._coming: dict[int, ray.ObjectRef] = {}
         self._mistakes: set[str] = set()

@@ -108,6 +108,7 @@ class Exchange:
     def meet(self, rank: int, replica: Enlisted) -> None:
         """A replica that takes part from now on."""
         self._members[rank] = Member(replica)
+        self._master.meet(rank, replica.node)
         self._questions.meet(rank, time.perf_counter())
 
     def open(self, parcels: dict[int, Parcel]) -> None:

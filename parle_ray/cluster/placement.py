@@ -81,12 +81,16 @@ def check_room(resources: dict[str, float], n: int) -> None:
     )
 
 
-def scheduling(placement: Any, resources: dict[str, float], n: int) -> list[Any]:
+def scheduling(
+    placement: Any, resources: dict[str, float], n: int, *, in_order: bool = False
+) -> list[Any]:
     """Ray's scheduling strategy for each replica.
 
-    `PACK` and `SPREAD` are wishes; their `STRICT_` forms pin replicas to nodes.
+    `PACK` and `SPREAD` are wishes; their `STRICT_` forms pin replicas to nodes. Ray packs a node
+    half full before it takes the next; with `in_order`, `PACK` wishes that ranks fill one node
+    after the other, so that consecutive ones lie together.
     """
-    if placement == "PACK":
+    if placement == "PACK" and not in_order:
         return ["DEFAULT"] * n
     if placement == "SPREAD":
         return ["SPREAD"] * n
@@ -98,6 +102,13 @@ def scheduling(placement: Any, resources: dict[str, float], n: int) -> list[Any]
         )
         for node in nodes
     }
+    if placement == "PACK":
+        places = [node for node, room_there in room.items() for _ in range(room_there)]
+        wishes = [
+            NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True)
+            for node in places[:n]
+        ]
+        return [*wishes, *["DEFAULT"] * (n - len(wishes))]
     if placement == "STRICT_PACK":
         chosen = [node for node, places in room.items() if places >= n][:1] * n
     else:

@@ -16,6 +16,7 @@ from parle_ray.cluster.undertaker import oom_kills
 from parle_ray.cluster.wire import (
     Packed,
     dtype_name,
+    form,
     num_bytes,
     pack,
     pack_tree,
@@ -124,7 +125,7 @@ class ReplicaActor:
         except Exception as error:
             self._explain(f"round {round}", error)
         has_state = want_state or self._saves
-        told = {
+        told: dict[str, Any] = {
             "has_state": has_state,
             "loss": answer.loss,
             "lr": answer.lr,
@@ -135,6 +136,8 @@ class ReplicaActor:
         pushes = self._cut(self._own(round, answer.push))
         if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
             told["finite"] = self._finite(answer.push)
+        if self._task.tree:  # the coordinator has the push folded without a look at it
+            told["form"] = form(pushes[0])
         state = pack_tree(self._learner.state_dict(), copy=True) if has_state else None
         walked = (told, *pushes, state)
         self._memory.answer(generation, round, walked)

@@ -63,6 +63,9 @@ class Shards:
         """All that the next round depends on."""
         return self._tell("state", self.roll.roll_dict())
 
+    def meet(self, rank: int, node: str) -> None:
+        """A replica takes part, and where it runs."""
+
     def bring(
         self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
     ) -> ray.ObjectRef | None:

@@ -63,7 +63,14 @@ class Supervisor:
         self._task, self._num_shards, self._say = task, shards, say
         self._hiring = Hiring(name)
         self._task_ref = put_task(task)
-        self._crew = Crew(self._hiring, self._task_ref, scaling, max_failures=max_failures, say=say)
+        self._crew = Crew(
+            self._hiring,
+            self._task_ref,
+            scaling,
+            in_order=task.tree is not None,
+            max_failures=max_failures,
+            say=say,
+        )
         self._generation = self._deaths = 0
         self._shards: list[Any] = []
         self._draining = Draining(say)

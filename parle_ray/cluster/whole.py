@@ -50,9 +50,15 @@ class Whole:
         """All that the next round depends on."""
         return [ray.put(pack_tree(self._master.state_dict()))]
 
-    def bring(self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]) -> None:
-        """An answer is there."""
+    def meet(self, rank: int, node: str) -> None:
+        """A replica takes part, and where it runs."""
+
+    def bring(
+        self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
+    ) -> ray.ObjectRef | None:
+        """An answer is there; there is nothing to wait for before it is taken."""
         (self._brought[rank],) = pushes
+        return None
 
     def take(self, rank: int, round: int, seen: int) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""

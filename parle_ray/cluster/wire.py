@@ -43,6 +43,11 @@ def pack(vector: Tensor | np.ndarray) -> np.ndarray:
     return vector.numpy()
 
 
+def form(array: np.ndarray | None) -> tuple[str, tuple[int, ...]] | None:
+    """Type and shape."""
+    return None if array is None else (array.dtype.str, array.shape)
+
+
 def view(array: np.ndarray, dtype: torch.dtype) -> Tensor:
     """A tensor over an array that may lie in the object store: for reading only.
 

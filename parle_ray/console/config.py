@@ -140,6 +140,8 @@ class Config:
             measures the links.
         shards: actors, on as many nodes, among which the master is cut; 1: the coordinator
             keeps it.
+        tree: replicas whose pushes are folded on their node before the coordinator gets them, such
+            as all of a node; null: it gets each.
         execution: how a step is computed, which does not change the algorithm.
         name: of the run; the same name and storage_path again resume it. null makes a new one.
         storage_path: folder of all runs, or a URI such as s3://bucket/runs; a folder must be one
@@ -164,6 +166,7 @@ class Config:
     checkpoint_every: int | None = None
     compression: Literal["none", "bf16", "int8", "int4", "auto"] = "none"
     shards: int = 1
+    tree: int | None = None
     execution: Execution = field(default_factory=Execution)
     name: str | None = None
     storage_path: str = "~/parle_results"
@@ -182,8 +185,8 @@ class Config:
                 f"num_rounds and num_epochs: both are given, {self.num_rounds} and "
                 f"{self.num_epochs}; set one of them to null"
             )
-        counts = ("num_replicas", "min_replicas", "shards", "evaluate_every", "checkpoint_every")
-        for name in (*LENGTHS, *counts):
+        counts = ("num_replicas", "min_replicas", "shards", "tree")
+        for name in (*LENGTHS, *counts, "evaluate_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 1)
         if self.min_replicas is not None and self.min_replicas > self.num_replicas:
             raise InputError(

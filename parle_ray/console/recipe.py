@@ -153,6 +153,7 @@ def make_recipe(config: Config) -> Recipe:
         num_epochs=config.num_epochs,
         seed=config.seed,
         compression=config.compression,
+        tree=config.tree,
         execution=config.execution,
     )
     flat = task.build(torch.device("cpu"))

@@ -1,0 +1,40 @@
+"""The door to `fold_group`: folds what the replicas of a node pushed, where it lies."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from parle_ray.cluster.wire import pack, view
+from parle_ray.fold import Fold
+from parle_ray.tree import fold_group
+
+Folded = tuple[tuple[float, list[int], list[int]], np.ndarray | None]
+"""The spread, the ranks merged and those refused; the mean of the former, if there are any."""
+
+
+class BranchActor:
+    """Folds one group's pushes a round; it remembers nothing of them from call to call.
+
+    Args:
+        index: of the group.
+        num_params, dtype: of a push.
+        num_threads: as at the coordinator, which folds for a branch that is lost.
+    """
+
+    def __init__(self, index: int, num_params: int, dtype: torch.dtype, num_threads: int) -> None:
+        torch.set_num_threads(num_threads)
+        self._index, self._dtype = index, dtype
+        self._fold = Fold(torch.empty(num_params, dtype=dtype))
+
+    def __repr__(self) -> str:
+        return f"branch {self._index}"
+
+    def fold(self, ranks: list[int], *pushes: np.ndarray) -> Folded:
+        """The pushes of these ranks, read where they lie in the store."""
+        vectors = {r: view(push, self._dtype) for r, push in zip(ranks, pushes, strict=True)}
+        group = fold_group(self._fold, vectors)
+        told: Any = (group.merged, group.refused)
+        if group.pushed is None:
+            return (0.0, *told), None
+        return (group.pushed.spread, *told), pack(group.pushed.mean)
