@@ -26,6 +26,7 @@ BENCHMARKS = {
     "stall": "the part of a round in which a replica does not compute",
     "startup": "from fit() to the first training step, ours / Ray Train's",
     "memory": "the coordinator's peak memory for 2 to 16 replicas",
+    "tree": "the coordinator's CPU time and memory for each round, with a tree / without",
     "bytes": "bytes sent for each step, ours / a ring's all-reduce",
     "scaling": "CPU time of an exchange with 8 replicas / with 2",
     "plan": "a round as `python -m parle_ray plan` predicts it / as it is",

@@ -274,6 +274,8 @@ def test_any_text_is_a_speed_or_refused(text: str) -> None:
         ({"num_params": 1.5}, "num_params must be a whole number, got 1.5"),
         ({"nodes": 9}, "nodes must be <= num_replicas = 8, got 9"),
         ({"shards": 5}, "shards must be <= nodes = 4, got 5"),
+        ({"shards": 2, "tree": True}, "tree: True does not go with .* shards = 2"),
+        ({"codec": CODECS["int8"], "tree": True}, "tree: True does not go with a codec"),
         ({"num_rounds": 1}, "num_rounds must be >= 2, got 1"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
         ({"step_s": 0.0}, r"step_s must be a number > 0 and finite, got 0.0; give the seconds"),
@@ -311,7 +313,7 @@ def test_the_command_predicts_what_the_library_does(
     rest = "--num_replicas 6 --replicas_per_node 2 --link 1Gbit/s --latency_ms 1 --call_ms 1"
     flags = (
         "--sync_every 50 --compression int8 --encode_s_per_param 4e-9 --decode_s_per_param 3e-9 "
-        "--shards 2 --tree"
+        "--shards 2"
     )
     status = main([*f"{GIVEN} {rest} {flags}".split(), "--json", str(file)])
     out = capsys.readouterr().out
@@ -337,7 +339,6 @@ def test_the_command_predicts_what_the_library_does(
             call_s=0.001,
             codec=replace(CODECS["int8"], encode_s_per_param=4e-9, decode_s_per_param=3e-9),
             shards=2,
-            tree=True,
             num_rounds=8,
         )
     )

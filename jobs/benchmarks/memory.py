@@ -39,7 +39,7 @@ def benchmark(quick: bool) -> Benchmark:
 
 
 def _peak(num_replicas: int, num_params: int) -> Mapping[str, float]:
-    with _Watch() as watch:
+    with Watch() as watch:
         train(
             Vector(num_params=num_params),
             num_replicas=num_replicas,
@@ -51,7 +51,7 @@ def _peak(num_replicas: int, num_params: int) -> Mapping[str, float]:
     return {"own_mb": watch.own_kb / 1e3, "resident_mb": watch.resident_kb / 1e3}
 
 
-class _Watch:
+class Watch:
     """Looks at a process, from the moment it is told which, until it is gone or we are done."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class _Watch:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "Watch":
         return self
 
     def __exit__(self, *error: object) -> None:

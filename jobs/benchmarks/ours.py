@@ -80,6 +80,7 @@ def train(
     sync_every: int = 25,
     kind: Callable[..., Stamped] = StampedParle,
     cpus: float | None = None,
+    tree: int | None = None,
     on_coordinator: Callable[[int], None] | None = None,
 ) -> Trace:
     """Train for `num_rounds` and stop there, in replicas of one thread each.
@@ -91,6 +92,7 @@ def train(
         sync_every: L.
         kind: of strategy.
         cpus: what each replica reserves; None leaves it to the trainer.
+        tree: as in `ParleTrainer`.
         on_coordinator: is told the coordinator's process id when it has closed a round.
     """
     reports: list[dict[str, Any]] = []
@@ -117,6 +119,7 @@ def train(
                 resources_per_worker=None if cpus is None else {"CPU": cpus},
             ),
             run_config=RunConfig(name=f"bench_{time.time_ns()}", storage_path=folder),
+            tree=tree,
             execution=Execution(device="cpu", num_threads=1),
             on_report=listen,
         )

@@ -55,10 +55,6 @@ def plan(argv: Sequence[str], prog: str) -> None:
     }
     advice = recommend(scenarios[-1], **tried)
     console.print("RECOMMENDATION " + _sentence(advice), highlight=False, soft_wrap=True)
-    if advice.scenario.tree:  # to be taken out with the tree that train gets
-        today = recommend(scenarios[-1], **tried | {"trees": [False]})
-        text = f"  train has no --tree yet; without, {_sentence(today)}"
-        console.print(text, highlight=False, soft_wrap=True)
     if config.json is not None:
         _write(Path(config.json), scenarios[-1], rows, advice)
 
@@ -80,7 +76,7 @@ def _header(s: Scenario, config: PlanConfig, here: set[str]) -> str:
             number("step_s", f"{1e3 * s.step_s:.3g} ms a step"),
             f"batch {s.batch_size}",
             f"{config.link}, {config.latency_ms:g} ms",
-            f"{-(-s.num_replicas // s.nodes)} a node of {s.cores_per_node:g} cores",
+            f"{s.crowd} a node of {s.cores_per_node:g} cores",
             f"{config.compression or 'no'} compression",
             sharded + (", tree" if s.tree else ""),
         ]
@@ -119,7 +115,7 @@ def _flags(advice: Recommendation) -> dict[str, str]:
     if s.shards > 1:
         flags["shards"] = f" {s.shards}"
     if s.tree:
-        flags["tree"] = ""
+        flags["tree"] = f" {s.crowd}"
     return flags
 
 

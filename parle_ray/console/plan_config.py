@@ -52,7 +52,7 @@ class PlanConfig:
         encode_s_per_param: of the codec given, on one core; null measures it.
         decode_s_per_param: of the codec given, on one core; null measures it.
         shards: coordinators, each with a part of the vector; null is 1, and searched.
-        tree: each node sums its replicas' pushes first; null is no, and searched.
+        tree: each node folds its replicas' pushes first; null is no, and searched.
         spread: relative standard deviation of a replica's step time from round to round.
         seed: of the spread.
         json: a file to write all figures to.
@@ -183,7 +183,7 @@ def read_plan(argv: Sequence[str], prog: str, description: str) -> PlanConfig:
         nargs="?",
         const=True,
         type=bool | None,
-        help="each node sums its replicas' pushes first; null is no, and searched",
+        help="each node folds its replicas' pushes first; null is no, and searched",
     )
     parser.set_defaults(strategy={"class_path": "parle_ray.strategies.Parle"})
     given, values = parse(parser, argv, PlanConfig)

@@ -49,12 +49,20 @@ class Folder:
             self._done()
 
 
-def node_sum(scenario: Scenario, node: Node, send: Action) -> Folder:
-    """In a tree: sums the pushes of a node's replicas, then sends one vector up."""
+def branch(scenario: Scenario, node: Node, send: Action) -> Callable[[int], None]:
+    """In a tree: folds the pushes of a node's replicas when all are there; sends one vector up."""
     s = scenario
-    fold_s = s.call_s + 4 * s.num_params / s.fold_bytes_per_s
-    put_s = s.vector_bytes / s.memory_bytes_per_s + s.num_params * s.codec.encode_s_per_param
-    return Folder(node.cores, node.ranks, fold_s, lambda: node.cores.work(put_s, send))
+    put_s = s.vector_bytes / s.memory_bytes_per_s
+    fold_s = len(node.ranks) * 4 * s.num_params / s.fold_bytes_per_s
+    here: set[int] = set()
+
+    def arrive(rank: int) -> None:
+        here.add(rank)
+        if len(here) == len(node.ranks):
+            here.clear()
+            node.cores.work(s.call_s + fold_s + put_s, send)
+
+    return arrive
 
 
 class Shard:
@@ -78,12 +86,13 @@ class Shard:
         self.part_bytes = params * s.codec.bytes_per_param
         self._encode_s = params * s.codec.encode_s_per_param
         self._copy_s = self.part_bytes / s.memory_bytes_per_s
-        fold_s = s.call_s + s.decode_s / s.shards + 4 * params / s.fold_bytes_per_s
+        fold_s = s.decode_s / s.shards + 4 * params / s.fold_bytes_per_s
         senders = list(range(s.nodes)) if s.tree else self.master.ranks
-        self._folder = Folder(node.cores, senders, fold_s, self._close)
+        calls = 1 + s.crowd if s.tree else 1  # replicas answer, and in a tree branches do as well
+        self._folder = Folder(node.cores, senders, calls * s.call_s + fold_s, self._close)
 
     def arrive(self, sender: int) -> None:
-        """The push of a rank, or in a tree the sum of a node, has been pulled here."""
+        """The push of a rank, or in a tree the mean of a node, has been pulled here."""
         for rank in self._nodes[sender].ranks if self._scenario.tree else [sender]:
             self.master.take(rank, self.master.round, self._push)
         self._folder.arrive(sender)
@@ -95,10 +104,7 @@ class Shard:
         self.node.cores.work(self._encode_s + self._copy_s, deliver)
 
     def _deliver(self, nodes: list[int], i: int, round: int) -> None:
-        """Call the replicas of the i-th node, which begins to pull the reply; then the next.
-
-        In a tree a node is called once, and passes the reply on.
-        """
+        """Call the replicas of the i-th node, which begins to pull the reply; then the next."""
         if i == len(nodes):
             return
         s, node = self._scenario, self._nodes[nodes[i]]
@@ -108,18 +114,11 @@ class Shard:
             self.node.send(node, self.part_bytes, s.latency_s, pulled)
             self._deliver(nodes, i + 1, round)
 
-        calls = CALLS_A_ROUND * (1 if s.tree else len(node.ranks))
-        self.node.cores.work(calls * s.call_s, called)
+        self.node.cores.work(CALLS_A_ROUND * len(node.ranks) * s.call_s, called)
 
     def _pulled(self, node: Node, round: int) -> None:
-        s = self._scenario
-
-        def tell() -> None:  # each reads it where it lies
-            for rank in node.ranks:
-                node.cores.work(s.call_s, partial(self._receive, rank, round))
-
-        relayed = CALLS_A_ROUND * len(node.ranks) * s.call_s if s.tree else 0.0
-        node.cores.work(relayed, tell)
+        for rank in node.ranks:  # each reads it where it lies
+            node.cores.work(self._scenario.call_s, partial(self._receive, rank, round))
 
 
 def stand_in(strategy: Strategy, num_replicas: int, num_rounds: int, num_params: int = 1) -> Task:

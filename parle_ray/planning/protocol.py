@@ -11,7 +11,7 @@ A round of a replica, and of each shard of the coordinator, as in `parle_ray.clu
 from functools import partial
 
 from parle_ray.planning.clock import Clock, Node
-from parle_ray.planning.coordinator import Shard, node_sum
+from parle_ray.planning.coordinator import Shard, branch
 from parle_ray.planning.replica import SimulatedReplica
 from parle_ray.planning.scenario import Scenario
 
@@ -39,8 +39,8 @@ class Run:
             Shard(s, node, self.nodes, lambda rank, round: self.replicas[rank].receive(round))
             for node in self.nodes[: s.shards]
         ]
-        self._sums = [
-            node_sum(s, node, partial(self._send_up, node, i)) for i, node in enumerate(self.nodes)
+        self._branches = [
+            branch(s, node, partial(self._send_up, node, i)) for i, node in enumerate(self.nodes)
         ]
 
     def play(self) -> None:
@@ -53,7 +53,7 @@ class Run:
     def _pushed(self, rank: int) -> None:
         i = self._scenario.node_of(rank)
         if self._scenario.tree:
-            self._sums[i].arrive(rank)
+            self._branches[i](rank)
         else:
             self._send_up(self.nodes[i], rank)
 

@@ -56,7 +56,8 @@ def recommend(
     left: list[tuple[float, str, Scenario]] = []
     for every, compression, tree, num_shards in product(sorted(sync_every), codecs, trees, shards):
         pointless = tree and scenario.nodes in (1, scenario.num_replicas)
-        if num_shards > scenario.nodes or (pointless and False in trees):
+        impossible = tree and (num_shards > 1 or compression != "none")
+        if impossible or num_shards > scenario.nodes or (pointless and False in trees):
             continue
         tried = replace(
             shorter,
@@ -85,13 +86,13 @@ def _play(compression: str, scenario: Scenario) -> Recommendation:
 
 def _load(s: Scenario) -> float:
     """A rough estimate of what there is to do for a round, as a part of what may be done."""
-    crowd = -(-s.num_replicas // s.nodes)
+    crowd = s.crowd
     senders = s.nodes if s.tree else s.num_replicas
     params = s.num_params / s.shards
     vectors = max(s.nodes - 1, senders - (1 if s.tree else crowd))
     link_s = vectors * params * s.codec.bytes_per_param / s.link_bytes_per_s
     fold_s = 4 * params / s.fold_bytes_per_s + s.decode_s / s.shards
-    core_s = senders * (s.call_s * (1 + CALLS_A_ROUND) + fold_s)
+    core_s = s.num_replicas * s.call_s * (1 + CALLS_A_ROUND) + senders * fold_s
     slowed = max(1.0, (crowd + 1) / s.cores_per_node)
     exchange = max(link_s / slowed, core_s) / s.walk_s
     lost = (s.push_s + s.encode_s + s.decode_s) / s.walk_s

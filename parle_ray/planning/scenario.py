@@ -68,7 +68,8 @@ class Scenario:
         call_s: what a remote call costs the core of either side.
         codec: see `Codec`.
         shards: S coordinators on S nodes, each with 1/S of the vector.
-        tree: each node sums its replicas' pushes first, and one vector a node goes up.
+        tree: each node folds its replicas' pushes first, and one vector a node goes up; as in a
+            run, without a codec and with one shard.
         spread: relative standard deviation of a replica's step time from round to round.
         seed: of the spread.
         num_rounds: length of the simulation; the first half is left out of the figures.
@@ -125,6 +126,12 @@ class Scenario:
                 f"shards must be <= nodes = {self.nodes}, got {self.shards}; two on one node would "
                 "share its link and gain nothing"
             )
+        codec = self.codec
+        if self.tree and (self.shards > 1 or codec.encode_s_per_param or codec.decode_s_per_param):
+            raise InputError(
+                f"tree: {self.tree} does not go with a codec or with shards = {self.shards} > 1 in "
+                "a run; leave out one of them"
+            )
 
     @property
     def vector_bytes(self) -> float:
@@ -139,13 +146,17 @@ class Scenario:
     @property
     def crowding(self) -> float:
         """How much longer a step takes on the fullest node, whose replicas share its cores."""
-        return max(1.0, -(-self.num_replicas // self.nodes) / self.cores_per_node)
+        return max(1.0, self.crowd / self.cores_per_node)
+
+    @property
+    def crowd(self) -> int:
+        """Replicas on the fullest node."""
+        return -(-self.num_replicas // self.nodes)
 
     @property
     def push_s(self) -> float:
         """A push into the object store, on a core of its own."""
-        stored = 4 * self.num_params if self.tree else self.vector_bytes  # a sum is coded later
-        return stored / self.memory_bytes_per_s
+        return self.vector_bytes / self.memory_bytes_per_s
 
     @property
     def decode_s(self) -> float:
@@ -154,8 +165,8 @@ class Scenario:
 
     @property
     def encode_s(self) -> float:
-        """A push, on a core of its own; in a tree the node codes what it has summed."""
-        return 0.0 if self.tree else self.num_params * self.codec.encode_s_per_param
+        """A push, on a core of its own."""
+        return self.num_params * self.codec.encode_s_per_param
 
     def node_of(self, rank: int) -> int:
         """Where a replica lives."""
