@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "train on a Ray cluster, or one started for it",
     ),
     "simulate": ("parle_ray.console.commands", "the same run in one process, without Ray"),
+    "chaos": ("parle_ray.chaos.command", "the same run under faults, and what they did to it"),
     "plan": ("parle_ray.console.plan", "predict rounds and stalls on a cluster of any size"),
     "strategies": ("parle_ray.console.commands", "list the algorithms"),
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),

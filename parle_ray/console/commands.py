@@ -9,7 +9,7 @@ from typing import Any
 from parle_ray.cli import no_arguments
 from parle_ray.console.arguments import make_parser, read, to_yaml
 from parle_ray.console.config import Config, to_dict
-from parle_ray.console.recipe import make_recipe
+from parle_ray.console.recipe import Recipe, make_recipe
 from parle_ray.console.summary import header, outcome, traffic
 from parle_ray.progress import Progress
 
@@ -78,6 +78,27 @@ def _configure(argv: Sequence[str], prog: str, help: str | None) -> Config | Non
 
 def _train(config: Config, command: str) -> None:
     recipe = make_recipe(config)
+    trainer = make_trainer(recipe, name_of_run(config, command))
+    result = trainer.fit()
+    reports = result.metrics_dataframe
+    assert reports is not None
+    assert result.metrics is not None
+    moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
+    print(outcome(result.metrics, moved, result))
+
+
+def name_of_run(config: Config, command: str) -> str:
+    """The one that is given, or the command and the time."""
+    return config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+
+
+def make_trainer(recipe: Recipe, name: str, callbacks: Sequence[Any] = ()) -> Any:
+    """The `ParleTrainer` of a recipe, after its header line; connects to Ray.
+
+    Args:
+        callbacks: of `RunConfig`.
+    """
+    config = recipe.config
     device = f"{config.gpus_per_replica:g} GPU each" if config.gpus_per_replica else "CPU"
     print(header(recipe, device), flush=True)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -86,13 +107,12 @@ def _train(config: Config, command: str) -> None:
     from parle_ray.trainer import ParleTrainer
 
     connect(config.address)
-    name = config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
     resources = {name: amount for name, amount in asked.items() if amount is not None}
     num_workers: Any = config.num_replicas
     if config.min_replicas is not None:
         num_workers = config.min_replicas, config.num_replicas
-    trainer = ParleTrainer(
+    return ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
         shards=config.shards,
@@ -108,11 +128,6 @@ def _train(config: Config, command: str) -> None:
             failure_config=FailureConfig(
                 max_failures=-1 if config.max_failures is None else config.max_failures
             ),
+            callbacks=list(callbacks),
         ),
     )
-    result = trainer.fit()
-    reports = result.metrics_dataframe
-    assert reports is not None
-    assert result.metrics is not None
-    moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
-    print(outcome(result.metrics, moved, result))

@@ -1,0 +1,137 @@
+"""`python -m parle_ray chaos`: a run without faults and one with, and what they did to it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from parle_ray.chaos.kinds import KINDS
+from parle_ray.chaos.show import fault_lines, table
+from parle_ray.console.arguments import make_parser, read, to_yaml
+from parle_ray.console.commands import make_trainer, name_of_run
+from parle_ray.console.recipe import Recipe, make_recipe
+from parle_ray.errors import InputError
+
+
+def chaos(argv: Sequence[str], prog: str) -> int:
+    """Run a task once as it is, and once under a storm of faults.
+
+    Takes train's arguments too; --seed is also that of the storm. Ends with status 1 if a round is
+    missing or repeated, if no round was reported for too long, or if the loss is off.
+    """
+    own = _parser(prog)
+    try:
+        asked, rest = own.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise InputError(str(error)) from error
+    if {"-h", "--help"} & set(rest):
+        print(own.format_help())
+        return 0
+    config, only_print = read(make_parser(f"{prog} chaos", ""), rest)
+    if only_print:
+        sys.stdout.write(to_yaml(config))
+        return 0
+    kinds = [kind.strip() for kind in asked.faults.split(",") if kind.strip()]
+    recipe = make_recipe(config)
+    from parle_ray.chaos.schedule import storm
+
+    faults = storm(
+        kinds,
+        asked.num_faults,
+        num_replicas=config.num_replicas,
+        num_rounds=recipe.planned_rounds,
+        seed=config.seed,
+    )
+    name = name_of_run(config, "chaos")
+    calm = _run(recipe, f"{name}_calm", []) if asked.baseline == "true" else None
+    told = _judge(asked, recipe, calm, _run(recipe, name, faults))
+    told = {"command": [prog, "chaos", *argv], "seed": config.seed, **told}
+    print("\n".join([*fault_lines(told["faults"]), *table(told)]))
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(told, indent=1) + "\n")
+    return 1 if told["broken"] else 0
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{prog} chaos [TRAIN'S ARGUMENTS]",
+        description=chaos.__doc__,
+        epilog="\n".join(["faults:", *(f"  {k:<17} {v.does}" for k, v in KINDS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--faults", default=",".join(KINDS), help="kinds, with commas between; all if not given"
+    )
+    parser.add_argument("--num_faults", type=int, default=20)
+    parser.add_argument(
+        "--baseline", choices=["true", "false"], default="true", help="first without faults"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=0.1, help="how far the final loss may be off"
+    )
+    parser.add_argument(
+        "--pause", type=float, default=30.0, help="seconds in which some round must be reported"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    return parser
+
+
+def _run(recipe: Recipe, name: str, faults: Sequence[Any]) -> tuple[Any, Any]:
+    from parle_ray.chaos.injector import Injector
+
+    injector = Injector(faults, run=name)
+    try:
+        return make_trainer(recipe, name, [injector]).fit(), injector
+    finally:
+        injector.close()
+
+
+def _judge(
+    asked: argparse.Namespace, recipe: Recipe, calm: tuple[Any, Any] | None, storm: tuple[Any, Any]
+) -> dict[str, Any]:
+    """All figures of both runs."""
+    import ray
+    import torch
+
+    from parle_ray.chaos import verdict
+    from parle_ray.chaos.result import rounds_of
+
+    (result, injector), steps = storm, recipe.config.strategy.sync_every
+    loss = result.metrics["loss"]
+    loss_calm = calm[0].metrics["loss"] if calm else None
+    off = loss - loss_calm if loss_calm is not None else None
+    rate, rate_calm = (
+        verdict.rounds_per_s(one[1].seen) if one is not None else None for one in (storm, calm)
+    )
+    rounds = rounds_of(result)
+    return {
+        "versions": {
+            "python": sys.version.split()[0],
+            "ray": ray.__version__,
+            "torch": str(torch.__version__),
+        },
+        "faults": [verdict.as_row(one, injector.seen) for one in injector.struck],
+        "by_kind": verdict.by_kind(injector.struck, injector.seen),
+        "rounds": len(set(rounds)),
+        "longest_pause_s": verdict.longest_pause_s(injector.seen),
+        "steps_per_s": rate and rate * steps,
+        "steps_per_s_without_faults": rate_calm and rate_calm * steps,
+        "loss": loss,
+        "loss_without_faults": loss_calm,
+        "loss_off_by": off,
+        "accuracy": result.metrics.get("accuracy"),
+        "accuracy_without_faults": calm[0].metrics.get("accuracy") if calm else None,
+        "broken": verdict.broken(
+            rounds,
+            recipe.planned_rounds,
+            injector.seen,
+            pause_s=asked.pause,
+            off=off,
+            tolerance=asked.tolerance,
+        ),
+    }

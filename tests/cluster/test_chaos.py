@@ -1,0 +1,25 @@
+"""The storm that docs/reliability.md shows, as it stands there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parle_ray.chaos import fixture
+from parle_ray.chaos.kinds import KINDS
+
+faults = fixture.faults
+PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+
+
+def test_a_run_survives_every_kind_of_fault(
+    cluster: None, faults: fixture.Faults, tmp_path: Path
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(block, names)
+    names["test_my_training_survives"](faults, tmp_path)
+    assert {one.fault.kind for one in faults.struck} == set(KINDS)
+    with pytest.raises(AssertionError, match="did not report"):
+        fixture.Faults([fixture.Fault(kind="kill", rank=0, round=1)]).check(None)

@@ -1,0 +1,224 @@
+"""Faults on purpose: the schedule, what each does where it strikes, what is made of it."""
+
+import os
+import signal
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from torch import nn
+
+from parle_ray.chaos import injector
+from parle_ray.chaos.kinds import KINDS, Mishap, marks
+from parle_ray.chaos.schedule import Fault, storm
+from parle_ray.chaos.show import fault_lines, table
+from parle_ray.chaos.verdict import Seen, Struck, as_row, broken, by_kind, recovery_s
+from parle_ray.cli import main
+from parle_ray.errors import InputError
+from parle_ray.strategies import Parle
+from parle_ray.task import Task
+from tests.cluster import task
+
+SIZES = {"num_replicas": 3, "num_rounds": 100}
+
+
+def test_the_same_seed_gives_the_same_storm_and_another_another():
+    assert storm(list(KINDS), 30, seed=1, **SIZES) == storm(list(KINDS), 30, seed=1, **SIZES)
+    assert storm(list(KINDS), 30, seed=1, **SIZES) != storm(list(KINDS), 30, seed=2, **SIZES)
+
+
+def test_a_storm_has_all_kinds_equally_often_and_ends_before_the_run():
+    faults = storm(list(KINDS), 3 * len(KINDS), seed=0, **SIZES)
+    assert sorted(fault.kind for fault in faults) == sorted(3 * list(KINDS))
+    rounds = [fault.round for fault in faults]
+    assert rounds == sorted(rounds)
+    assert rounds[0] == 1
+    assert rounds[-1] < 100
+    assert {fault.rank for fault in faults} == {0, 1, 2, None}
+    for fault in faults:
+        assert (fault.rank is None) == (KINDS[fault.kind].role != "replica")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"kind": "kil", "rank": 0, "round": 1}, "'kill'"),
+        ({"kind": "kill", "rank": 0, "round": 0}, "round must be >= 1"),
+        ({"kind": "kill", "round": 1}, "rank must say"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused(wrong, named):
+    with pytest.raises(InputError, match=named):
+        Fault(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("--num_rounds 5 --faults kil", "Did you mean 'kill'?"),
+        ("--num_rounds 5 --num_faults 0", "num_faults must be >= 1"),
+        ("--num_rounds 5 --num_faults x", "num_faults"),
+        ("--num_rounds 5 --baseline maybe", "baseline"),
+        ("--num_faults 5", "num_rounds"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(capsys, arguments, named):
+    assert main(["chaos", *arguments.split()]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_the_help_names_all_faults(capsys):
+    assert main(["chaos", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in KINDS)
+
+
+class Replica:
+    """As much of a replica's actor as faults reach for."""
+
+    def __init__(self):
+        made = Task(strategy=Parle(), num_replicas=1, **task.arguments())
+        self._learner = SimpleNamespace(_task=made)
+
+    def _own(self, round, push):
+        return push
+
+    def loss(self):
+        module, (x, labels) = nn.Linear(10, 3), task.data()
+        return self._learner._task.loss_fn(module, (x, labels))
+
+
+def strike(kind, replica=None, **where):
+    KINDS[kind].strike(replica, Fault(**({"kind": kind, "round": 3, "rank": 0} | where)))
+
+
+def test_a_loss_is_nan_once():
+    replica = Replica()
+    assert replica.loss().isfinite()
+    strike("nan", replica)
+    assert marks(replica) == 0
+    assert replica.loss().isnan()
+    assert marks(replica) == 1
+    assert replica.loss().isfinite()
+
+
+def test_a_loss_raises_once_and_never_the_same():
+    replica, texts = Replica(), set()
+    for round in (3, 4):
+        strike("raise", replica, round=round)
+        with pytest.raises(Mishap) as caught:
+            replica.loss()
+        texts.add(str(caught.value))
+        assert replica.loss().isfinite()
+    assert len(texts) == 2
+    assert marks(replica) == 2
+
+
+def test_a_push_is_short_once_and_one_that_is_none_is_let_pass():
+    replica, push = Replica(), np.ones(5)
+    strike("corrupt", replica)
+    assert replica._own(0, None) is None
+    assert marks(replica) == 0
+    assert len(replica._own(1, push)) == 4
+    assert len(replica._own(2, push)) == 5
+    assert marks(replica) == 1
+
+
+def ends(kind, **where):
+    """The states that a process goes through in which this fault strikes."""
+    child = os.fork()
+    if child == 0:
+        strike(kind, **where)
+        os._exit(7)
+    found = []
+    while not found or os.WIFSTOPPED(found[-1]):
+        found.append(os.waitpid(child, os.WUNTRACED)[1])
+    return found
+
+
+def test_a_process_is_killed_or_stands_still_and_goes_on():
+    (killed,) = ends("kill")
+    assert os.WTERMSIG(killed) == signal.SIGKILL
+    stopped, ended = ends("stop", seconds=0.01)
+    assert os.WSTOPSIG(stopped) == signal.SIGSTOP
+    assert os.WEXITSTATUS(ended) == 7
+
+
+def test_only_what_happened_counts_and_who_is_away_holds_nobody_up(monkeypatch):
+    hit = threading.Event()
+
+    class Scripted(injector.Injector):
+        def _actor(self, role):
+            if role == "replica-0":
+                raise LookupError(role)
+            return role
+
+    def inside(actor, function, *args, timeout=0.0):
+        if function is KINDS["stop"].strike:
+            hit.set()
+        return True
+
+    monkeypatch.setattr(injector, "_inside", inside)
+    away = Fault(kind="kill", rank=0, round=1)
+    there = Fault(kind="stop", rank=1, round=1)
+    chaos = Scripted([away, there])
+    chaos.after_report(None, [{"round": 1, "num_rounds": 9, "replica/1/loss": 0.5}], None)
+    assert hit.wait(30)
+    chaos.close()
+    assert [(one.fault, one.why_not) for one in chaos.struck] == [
+        (there, ""),
+        (away, "the run was over"),
+    ]
+    assert chaos.seen[0].ranks == {1}
+
+
+SEEN = [
+    Seen(float(at), round, frozenset(ranks))
+    for round, (at, ranks) in enumerate(
+        [(0, {0, 1}), (1, {0, 1}), (2, {0, 1}), (3, {0}), (8, {0}), (9, {0, 1})], start=1
+    )
+]
+
+
+def test_a_replaced_replica_is_back_when_it_answers_again():
+    kill = Struck(Fault(kind="kill", rank=1, round=2), 1.5, 2)
+    assert recovery_s(kill, SEEN) == 7.5  # its answer at 2 was on its way when it was killed
+    assert recovery_s(Struck(Fault(kind="kill", rank=0, round=2), 1.5, 2), SEEN) is None
+    nan = Struck(Fault(kind="nan", rank=0, round=2), 2.5, 3)
+    assert recovery_s(nan, SEEN) == 5.5  # two rounds later
+    missed = Struck(Fault(kind="kill", rank=1, round=2), 1.5, 2, "the run was over")
+    assert recovery_s(missed, SEEN) is None
+    assert by_kind([kill, missed, nan], SEEN) == {
+        "kill": {"sent": 2, "happened": 1, "longest_recovery_s": 7.5},
+        "nan": {"sent": 1, "happened": 1, "longest_recovery_s": 5.5},
+    }
+    told = {
+        "faults": [as_row(one, SEEN) for one in (kill, missed, nan)],
+        "by_kind": by_kind([kill, missed, nan], SEEN),
+        "rounds": 6,
+        "longest_pause_s": 5.0,
+        "broken": [],
+        **dict.fromkeys(("steps_per_s", "loss", "accuracy"), 1.0),
+        **{f"{name}_without_faults": 2.0 for name in ("steps_per_s", "loss", "accuracy")},
+    }
+    assert "did not happen: the run was over" in fault_lines(told["faults"])[1]
+    assert "  faults            2 of 3 happened" in table(told)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "changes", "named"),
+    [
+        ([1, 2, 3], {}, []),
+        ([1, 3], {}, ["missing [2]"]),
+        ([1, 2, 2, 3], {}, ["repeated [2]"]),
+        ([1, 3, 2], {}, ["in order"]),
+        ([1, 2, 3], {"pause_s": 4.9}, ["5.0 s"]),
+        ([1, 2, 3], {"off": -0.3, "tolerance": 0.2}, ["-0.3"]),
+        ([1, 2, 3], {"off": float("nan"), "tolerance": 0.2}, ["nan"]),
+    ],
+)
+def test_a_broken_promise_is_told(rounds, changes, named):
+    found = broken(rounds, 3, SEEN, **({"pause_s": 30.0} | changes))
+    assert len(found) == len(named)
+    assert all(what in line for what, line in zip(named, found, strict=True))
