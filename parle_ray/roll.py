@@ -156,12 +156,18 @@ class Roll:
     def check(self) -> None:
         """Before a round is closed.
 
+        While a replica is away, those that are left are no witnesses against the run: a round
+        without a push is closed, once.
+
         Raises:
             Diverged: every replica pushed values that are not finite.
             InputError: every replica pushed what is no vector of this model.
         """
         reasons = self._open.reasons
         if self._open.num_merged or not reasons or not self.answered >= set(self.ranks):
+            return
+        somebody_is_away = self._last.keys() > set(self.ranks)
+        if somebody_is_away and min(self._strikes[rank] for rank in reasons) == 1:
             return
         if NOT_FINITE in reasons.values():
             raise all_diverged(self.round)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from parle_ray.errors import Diverged, InputError
 from parle_ray.master import Master
+from parle_ray.roll import Roll
 from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, LocalSGD, Parle, Strategy
 from tests.problems import START, Batch, batches, crew, play_round, sgd, task
 
@@ -180,3 +181,17 @@ def test_distance_is_that_of_the_replicas_to_the_master(
     enter(master, *pushes)
     master.close()
     assert master.distance == pytest.approx(6**0.5 / X.norm().item())
+
+
+def test_who_is_left_of_the_replicas_may_be_refused_once():
+    roll = Roll([0, 1])
+    roll.strike(1)
+    for round in (0, 1):
+        assert roll.tick(0, round, round)
+        roll.refuse(0, "shape")
+        if round == 1:
+            break
+        roll.check()
+        roll.turn()
+    with pytest.raises(InputError, match="every replica's push was refused"):
+        roll.check()
