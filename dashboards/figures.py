@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from parle_ray.metrics import UNITS
-from parle_ray.reports import read as read_reports
-from parle_ray.storage import open_folder
+from parle_ray.runs.reports import read as read_reports
+from parle_ray.runs.storage import open_folder
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito's, which colour-blind people can tell apart."""

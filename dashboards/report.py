@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dashboards import figures
-from parle_ray import reports
 from parle_ray.errors import InputError
-from parle_ray.storage import open_folder
+from parle_ray.runs import reports
+from parle_ray.runs.storage import open_folder
 
 
 def write(folders: Sequence[str | Path], out: Path) -> Path:

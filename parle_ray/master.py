@@ -10,9 +10,9 @@ from torch import Tensor
 
 from parle_ray.equations import norm_squared
 from parle_ray.fold import Fold, Pushed
+from parle_ray.membership.roll import NOT_FINITE, Roll
 from parle_ray.partial import Partial
 from parle_ray.replica import Reply
-from parle_ray.roll import NOT_FINITE, Roll
 from parle_ray.strategies import State
 from parle_ray.task import Task
 from parle_ray.tree import Elsewhere, Group, fold_groups, grouped

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parle_ray.learner import Answer
-from parle_ray.roll import Roll
+from parle_ray.membership.roll import Roll
 from parle_ray.task import Task
 
 UNITS: dict[str, str] = {

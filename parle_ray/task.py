@@ -15,7 +15,7 @@ from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.flat import FlatModule
 from parle_ray.generators import Generators
-from parle_ray.patience import Patience
+from parle_ray.membership.patience import Patience
 from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
 from parle_ray.tree import check_tree

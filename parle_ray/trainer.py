@@ -10,19 +10,19 @@ import ray
 import torch
 from ray.train import Result, RunConfig, ScalingConfig
 
-from parle_ray import checkpoint
 from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
 from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
-from parle_ray.keeper import Keeper
 from parle_ray.progress import Progress
-from parle_ray.reports import Report, Reports
-from parle_ray.resume import newest
-from parle_ray.run_folder import RunFolder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.keeper import Keeper
+from parle_ray.runs.reports import Report, Reports
+from parle_ray.runs.resume import newest
+from parle_ray.runs.run_folder import RunFolder
+from parle_ray.runs.spec import settings, spec
 from parle_ray.signals import Signals
-from parle_ray.spec import settings, spec
 from parle_ray.strategies import Strategy
 from parle_ray.stretches import check_shards
 from parle_ray.task import (

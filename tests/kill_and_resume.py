@@ -20,9 +20,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from parle_ray import checkpoint
-from parle_ray.reports import read
-from parle_ray.storage import open_folder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.reports import read
+from parle_ray.runs.storage import open_folder
 
 MARK = "PARLE_KILL_AND_RESUME"
 """In the environment of a job, by which all its processes are known."""

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parle_ray.ledger import Fate
 from parle_ray.master import Master
-from parle_ray.patience import Patience, RoundClock
+from parle_ray.membership.ledger import Fate
+from parle_ray.membership.patience import Patience, RoundClock
+from parle_ray.membership.questions import Questions
 from parle_ray.planning.coordinator import stand_in
-from parle_ray.questions import Questions
 from parle_ray.strategies import LocalSGD, Parle, Strategy
 
 LENGTH = 2

@@ -11,8 +11,8 @@ from torch import Tensor
 from parle_ray.cluster import branches, whole
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.wire import form, pack
-from parle_ray.ledger import Fate
 from parle_ray.master import Master
+from parle_ray.membership.ledger import Fate
 from parle_ray.strategies import LocalSGD
 from tests.fake_ray import FakeRay, Ref
 from tests.problems import NUM_PARAMS, task

@@ -12,10 +12,10 @@ PACKAGE = Path(parle_ray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"errors", "flat", "schedules", "equations", "compression", "ledger", "patience"},
+    {"errors", "flat", "schedules", "equations", "compression", "membership"},
     {"fold"},
     {"strategies"},
-    {"replica", "roll", "questions", "partial", "stretches", "tree"},
+    {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task"},
     {"learner", "master"},
     {"metrics", "evaluate"},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from parle_ray.errors import Diverged, InputError
 from parle_ray.master import Master
-from parle_ray.roll import Roll
+from parle_ray.membership.roll import Roll
 from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, LocalSGD, Parle, Strategy
 from tests.problems import START, Batch, batches, crew, play_round, sgd, task
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from parle_ray.patience import REMEMBERED, Patience, RoundClock
-from parle_ray.questions import Questions
-from parle_ray.roll import Roll
+from parle_ray.membership.patience import REMEMBERED, Patience, RoundClock
+from parle_ray.membership.questions import Questions
+from parle_ray.membership.roll import Roll
 
 PATIENCE = Patience(floor_s=10.0, factor=3.0, hung_floor_s=60.0, hung_factor=10.0)
 

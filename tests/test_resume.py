@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from parle_ray import checkpoint
-from parle_ray.attempts import Attempts
 from parle_ray.errors import InputError, StorageError
-from parle_ray.resume import newest
-from parle_ray.spec import changes, spec
-from parle_ray.storage import Folder, open_folder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.attempts import Attempts
+from parle_ray.runs.resume import newest
+from parle_ray.runs.spec import changes, spec
+from parle_ray.runs.storage import Folder, open_folder
 from parle_ray.strategies import ElasticSGD, Parle
 from parle_ray.task import Task
 from tests.cuts import Crew

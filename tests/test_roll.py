@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from parle_ray.ledger import Fate
 from parle_ray.master import Master
-from parle_ray.roll import Roll
+from parle_ray.membership.ledger import Fate
+from parle_ray.membership.roll import Roll
 from parle_ray.strategies import SGD, LocalSGD, Parle, Strategy
 from tests.problems import START, task
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 
-from parle_ray import reports
 from parle_ray.errors import InputError
-from parle_ray.reports import Reports
-from parle_ray.storage import VOUCHER, Folder, LocalFolder, RemoteFolder, open_folder
+from parle_ray.runs import reports
+from parle_ray.runs.reports import Reports
+from parle_ray.runs.storage import VOUCHER, Folder, LocalFolder, RemoteFolder, open_folder
 
 KINDS = ("local", "subtree", "s3")
 

@@ -7,7 +7,7 @@ from parle_ray.cluster.placement import fewest_replicas, num_replicas
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.strength import ENOUGH_S, LINE_S, Strength
 from parle_ray.errors import InputError
-from parle_ray.roll import Roll
+from parle_ray.membership.roll import Roll
 
 
 def test_too_few_replicas_are_told_of_now_and_then_and_end_the_run_in_the_end() -> None:

@@ -18,8 +18,8 @@ from parle_ray import ParleTrainer
 from parle_ray.cluster.placement import scheduling
 from parle_ray.errors import Diverged, InputError
 from parle_ray.fold import Fold, Pushed
-from parle_ray.ledger import Fate
 from parle_ray.master import Master
+from parle_ray.membership.ledger import Fate
 from parle_ray.strategies import LocalSGD, Parle, Strategy
 from parle_ray.tree import Elsewhere, fold_group, fold_groups
 from tests.problems import NUM_PARAMS, run, task

@@ -17,8 +17,8 @@ from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import Parcel
 from parle_ray.errors import UserCodeError
 from parle_ray.learner import Answer
-from parle_ray.patience import Patience, RoundClock
-from parle_ray.questions import Questions
+from parle_ray.membership.patience import Patience, RoundClock
+from parle_ray.membership.questions import Questions
 
 PUSHED = np.empty(0)
 """In an answer, where the push itself has gone elsewhere."""

@@ -8,7 +8,7 @@ from ray.exceptions import ObjectLostError, RayActorError
 
 from parle_ray.cluster.wire import Parcel
 from parle_ray.master import late_rules, relative
-from parle_ray.roll import NOT_FINITE, Roll
+from parle_ray.membership.roll import NOT_FINITE, Roll
 from parle_ray.task import Task
 
 

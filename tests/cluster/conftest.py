@@ -10,7 +10,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from parle_ray import ParleTrainer
-from parle_ray.patience import Patience
+from parle_ray.membership.patience import Patience
 from parle_ray.strategies import Strategy
 from tests.cluster import task
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from parle_ray import simulate
 from parle_ray.errors import UserCodeError
-from parle_ray.patience import Patience
+from parle_ray.membership.patience import Patience
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from parle_ray.patience import Patience
+from parle_ray.membership.patience import Patience
 from parle_ray.strategies import Parle
 from tests.cluster import task
 

@@ -13,7 +13,7 @@ from ray.train import RunConfig
 from dashboards import figures
 from parle_ray import checkpoint, simulate
 from parle_ray.errors import ClusterError, StorageError
-from parle_ray.storage import Folder, open_folder
+from parle_ray.runs.storage import Folder, open_folder
 from parle_ray.strategies import Strategy
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of

@@ -13,7 +13,7 @@ import ray
 import torch
 
 from parle_ray import checkpoint, simulate
-from parle_ray.run_folder import RunFolder
+from parle_ray.runs.run_folder import RunFolder
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from parle_ray.errors import InputError, all_diverged
-from parle_ray.ledger import Entry, Fate
+from parle_ray.membership.ledger import Entry, Fate
 
 NOT_FINITE = "not finite"
 MERGED = (Fate.MERGED, Fate.LATE)

@@ -7,9 +7,9 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from parle_ray.attempts import Attempts
 from parle_ray.errors import StorageError
-from parle_ray.storage import Folder, LocalFolder
+from parle_ray.runs.attempts import Attempts
+from parle_ray.runs.storage import Folder, LocalFolder
 
 NAME = "result.json"
 REWRITE_S = 5.0

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from parle_ray import checkpoint
-from parle_ray.checkpoint import Cut
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import Packed
 from parle_ray.errors import InputError, UserCodeError
-from parle_ray.spec import changes
-from parle_ray.storage import Folder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.checkpoint import Cut
+from parle_ray.runs.spec import changes
+from parle_ray.runs.storage import Folder
 from parle_ray.task import Task
 
 

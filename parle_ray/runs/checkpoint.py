@@ -7,8 +7,8 @@
         manifest.json            the rest of the states, what the run was made with, and the
                                  SHA-256 of every file and of itself
 
-It is there whole or not at all (`parle_ray.storage`). Nothing is pickled, so a checkpoint from a
-stranger cannot run code.
+It is there whole or not at all (`parle_ray.runs.storage`). Nothing is pickled, so a checkpoint from
+a stranger cannot run code.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from safetensors.torch import save_file as save_torch_file
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError, StorageError
-from parle_ray.skeleton import put_arrays, take_arrays
-from parle_ray.storage import VOUCHER, Folder
+from parle_ray.runs.skeleton import put_arrays, take_arrays
+from parle_ray.runs.storage import VOUCHER, Folder
 
 FORMAT = 2
 PREFIX = "checkpoint_"
@@ -42,7 +42,7 @@ class Cut:
         round: rounds closed.
         resume: the states to go on from.
         model: name -> dtype and shape of every tensor of the `state_dict`.
-        spec: what the run was made with (see `parle_ray.spec`).
+        spec: what the run was made with (see `parle_ray.runs.spec`).
     """
 
     round: int

@@ -3,9 +3,9 @@
 storage_path/name/
     config.yaml           what was asked for; from the command line, as `--config` reads it
     environment.json      the versions that ran, and the command
-    result.json           one JSON line a round, readable while it runs: see `parle_ray.reports`
+    result.json           one JSON line a round, readable while it runs: see `reports`
     metrics.parquet       the same as a table, when the run ends
-    checkpoint_000040/    see `parle_ray.checkpoint`
+    checkpoint_000040/    see `checkpoint`
 """
 
 import io
@@ -18,9 +18,9 @@ import yaml
 from pyarrow.fs import FileSystem
 from ray.train import Checkpoint, Result
 
-from parle_ray import checkpoint
 from parle_ray.errors import InputError, StorageError, check_name
-from parle_ray.storage import LocalFolder, open_folder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.storage import LocalFolder, open_folder
 
 
 class RunFolder:
@@ -32,7 +32,7 @@ class RunFolder:
         filesystem: on which `storage_path` is; None: that of the URI, or of this machine.
 
     Attributes:
-        folder: with the verbs of `parle_ray.storage`.
+        folder: with the verbs of `parle_ray.runs.storage`.
 
     Raises:
         InputError: the folder cannot be written to, or is on a kind of storage we cannot use.

@@ -8,12 +8,12 @@ from typing import Any, Self
 import ray
 from ray.exceptions import ObjectLostError
 
-from parle_ray import checkpoint
-from parle_ray.attempts import Attempts
 from parle_ray.cluster.states import join_states
 from parle_ray.errors import StorageError
-from parle_ray.skeleton import num_bytes
-from parle_ray.storage import Folder
+from parle_ray.runs import checkpoint
+from parle_ray.runs.attempts import Attempts
+from parle_ray.runs.skeleton import num_bytes
+from parle_ray.runs.storage import Folder
 
 
 class Keeper:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from parle_ray.patience import RoundClock
-from parle_ray.roll import Roll
+from parle_ray.membership.patience import RoundClock
+from parle_ray.membership.roll import Roll
 
 Token = TypeVar("Token")
 """What an answer is known by, such as a reference of it."""
