@@ -14,6 +14,7 @@ def test_an_exchange_is_measured_beside_gloo_and_memcpy(cluster: None, tmp_path:
     assert {sample["contestant"] for sample in samples} == {
         "Parle (ours), hidden",
         "local SGD (ours), waited for",
+        "the same calls on bare Ray",
         "gloo all-reduce",
         "memcpy",
     }
