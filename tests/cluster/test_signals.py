@@ -12,7 +12,8 @@ import pytest
 import ray
 import torch
 
-from parle_ray import checkpoint, simulate
+from parle_ray import simulate
+from parle_ray.runs import checkpoint
 from parle_ray.runs.run_folder import RunFolder
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
