@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
-settings.register_profile("same", derandomize=True, deadline=None, max_examples=30)
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("same")
 
 
