@@ -12,7 +12,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_code_of_the_readme_runs(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # runs are kept in ~/ray_results
+    # Runs are kept in ~/ray_results, which Ray Train looks up when it is imported.
+    monkeypatch.setattr("ray.train.constants.DEFAULT_STORAGE_PATH", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks:
