@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ray
-import torch
 from ray.train import Result, RunConfig, ScalingConfig
 
 from parle_ray.cluster import placement
@@ -20,7 +18,7 @@ from parle_ray.runs import checkpoint
 from parle_ray.runs.keeper import Keeper
 from parle_ray.runs.reports import Report, Reports
 from parle_ray.runs.resume import newest
-from parle_ray.runs.run_folder import RunFolder
+from parle_ray.runs.run_folder import RunFolder, versions
 from parle_ray.runs.spec import settings, spec
 from parle_ray.signals import Signals
 from parle_ray.strategies import Strategy
@@ -201,7 +199,10 @@ class ParleTrainer:
             say(f"nothing is left to train: {round} of {self._task.num_rounds} rounds are done")
             return folder.result(reports.all)
         run.sweep(checkpoint.PREFIX)
-        folder.describe(self._config or self._described(folder.name), _environment())
+        folder.describe(
+            self._config or self._described(folder.name),
+            {"command": sys.argv, "versions": versions()},
+        )
         kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
         callbacks: list[Any] = list(config.callbacks or ())
         keeper = Keeper(run, made_with, kept or KEEP, let_go=supervisor.let_go, say=say)
@@ -228,17 +229,6 @@ class ParleTrainer:
 
     def _described(self, name: str) -> dict[str, Any]:
         return {"name": name, **settings(self._task), "shards": self._shards}
-
-
-def _environment() -> dict[str, Any]:
-    return {
-        "command": sys.argv,
-        "versions": {
-            "python": sys.version.split()[0],
-            "ray": ray.__version__,
-            "torch": str(torch.__version__),
-        },
-    }
 
 
 def _where(result: Result) -> str:

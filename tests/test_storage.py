@@ -1,5 +1,6 @@
 """Runs are kept alike on a disk, on any pyarrow filesystem and on S3."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from parle_ray.errors import InputError
 from parle_ray.runs import reports
 from parle_ray.runs.reports import Reports
+from parle_ray.runs.run_folder import RunFolder
 from parle_ray.runs.storage import VOUCHER, Folder, LocalFolder, RemoteFolder, open_folder
 
 KINDS = ("local", "subtree", "s3")
@@ -138,3 +140,11 @@ def test_a_local_folder_is_local_however_it_is_named(tmp_path: Path) -> None:
         folder = open_folder(path, "run", filesystem)
         assert isinstance(folder, LocalFolder)
         assert folder.path == str(tmp_path / "run")
+
+
+def test_many_may_open_one_run_at_the_same_time(tmp_path: Path) -> None:
+    """As a reader does while a resubmitted job starts."""
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: RunFolder(tmp_path, "run").path, range(100)))
+    assert set(opened) == {str(tmp_path / "run")}
+    assert not list((tmp_path / "run").iterdir())

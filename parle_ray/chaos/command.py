@@ -95,11 +95,9 @@ def _judge(
     asked: argparse.Namespace, recipe: Recipe, calm: tuple[Any, Any] | None, storm: tuple[Any, Any]
 ) -> dict[str, Any]:
     """All figures of both runs."""
-    import ray
-    import torch
-
     from parle_ray.chaos import verdict
     from parle_ray.chaos.result import rounds_of
+    from parle_ray.runs.run_folder import versions
 
     (result, injector), steps = storm, recipe.config.strategy.sync_every
     loss = result.metrics["loss"]
@@ -110,11 +108,7 @@ def _judge(
     )
     rounds = rounds_of(result)
     return {
-        "versions": {
-            "python": sys.version.split()[0],
-            "ray": ray.__version__,
-            "torch": str(torch.__version__),
-        },
+        "versions": versions(),
         "faults": [verdict.as_row(one, injector.seen) for one in injector.struck],
         "by_kind": verdict.by_kind(injector.struck, injector.seen),
         "rounds": len(set(rounds)),

@@ -1,11 +1,12 @@
 """What a run wrote, as whoever reads it later finds it."""
 
-import json
-from pathlib import Path
-from typing import Any
+from ray.train import Result
+
+from parle_ray.runs.reports import read
+from parle_ray.runs.storage import open_folder
 
 
-def rounds_of(result: Any) -> list[int]:
-    """The rounds in the `result.json` of a run in a local folder, in the order of its lines."""
-    lines = (Path(result.path) / "result.json").read_text().splitlines()
-    return [json.loads(line)["round"] for line in lines]
+def rounds_of(result: Result) -> list[int]:
+    """The rounds in the `result.json` of a run, in the order of its lines."""
+    folder = open_folder(result.path, filesystem=result.filesystem)
+    return [report["round"] for report in read(folder)]

@@ -4,11 +4,10 @@ import logging
 import os
 import secrets
 import socket
-from pathlib import Path
 
 import ray
 
-from parle_ray.cluster.door import Door, ask
+from parle_ray.cluster.door import Door, ask, token_path
 from parle_ray.errors import ClusterError, InputError
 
 PATIENCE_S = 3.0
@@ -84,7 +83,7 @@ def _keep_token_private() -> None:
     """A token that only its owner reads; Ray would make it readable by everybody."""
     if os.environ.get("RAY_AUTH_MODE") == "disabled" or "RAY_AUTH_TOKEN" in os.environ:
         return
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path = token_path()
     try:
         if path.exists():
             if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:

@@ -40,8 +40,13 @@ def token() -> str:
     """The token of this machine, where Ray looks for it; empty if there is none."""
     if "RAY_AUTH_TOKEN" in os.environ:
         return os.environ["RAY_AUTH_TOKEN"].strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path = token_path()
     return path.read_text().strip() if path.is_file() else ""
+
+
+def token_path() -> Path:
+    """The file in which Ray keeps and looks for it."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
 
 
 def _call(address: str, patience_s: float, token: str) -> grpc.StatusCode:

@@ -32,14 +32,12 @@ class Held:
     Attributes:
         generation: of the coordinator that sent it.
         stretches: of its vector, or of its code: views of where they lie in the object store.
-        coded: they are a code.
         whole: it is all that the master's next round depends on, with `roll`.
         roll: `Roll.roll_dict` of the round that it opens.
     """
 
     generation: int
     stretches: tuple[Packed, ...]
-    coded: bool
     whole: bool
     roll: dict[str, Any]
 

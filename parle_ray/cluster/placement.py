@@ -63,10 +63,7 @@ def check_room(resources: dict[str, float], n: int) -> None:
     for name, amount in resources.items():
         if amount < 0:
             raise InputError(f"resources_per_worker: {name} must be >= 0, got {amount}")
-    fits = sum(
-        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in resources.items())
-        for node in nodes
-    )
+    fits = sum(_room(node, resources) for node in nodes)
     if fits >= n:
         return
     asked = ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items()))
@@ -79,6 +76,11 @@ def check_room(resources: dict[str, float], n: int) -> None:
         "(resources_per_worker; --cpus_per_replica, --gpus_per_replica) or fewer replicas "
         "(num_workers; --num_replicas)"
     )
+
+
+def _room(node: dict[str, float], resources: dict[str, float]) -> int:
+    """How many replicas fit on a node that has these resources."""
+    return min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in resources.items())
 
 
 def scheduling(
@@ -95,13 +97,7 @@ def scheduling(
     if placement == "SPREAD":
         return ["SPREAD"] * n
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    room = {
-        node["NodeID"]: min(
-            int(node["Resources"].get(name, 0.0) / amount + 1e-9)
-            for name, amount in resources.items()
-        )
-        for node in nodes
-    }
+    room = {node["NodeID"]: _room(node["Resources"], resources) for node in nodes}
     if placement == "PACK":
         places = [node for node, room_there in room.items() for _ in range(room_there)]
         wishes = [

@@ -187,7 +187,7 @@ class ReplicaActor:
         mine = self._learner.vector
         stretches = tuple(Packed(array, dtype_name(mine.dtype)) for array in arrays)
         coded, restart = told["coded"], told["restart"]
-        held = Held(generation, stretches, coded, told["whole"], told["roll"])
+        held = Held(generation, stretches, told["whole"], told["roll"])
         if coded:
             code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             reply = Reply(torch.empty(0), restart, code)
@@ -215,7 +215,7 @@ class ReplicaActor:
     @ray.method(concurrency_group="delivery")
     def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
         """The answer of a round that has been walked; the walk of the next goes on meanwhile."""
-        return self._memory.again(round) or self._nothing()
+        return self._memory.again(round)
 
     @ray.method(concurrency_group="delivery")
     def full(self, round: int) -> Any:

@@ -123,8 +123,10 @@ def _door(address: str) -> Finding:
 
 def authentication() -> Iterator[Finding]:
     """Ray's token: asked for, there, and nobody else's to read."""
+    from parle_ray.cluster.door import token_path
+
     mode = os.environ.get("RAY_AUTH_MODE")
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path = token_path()
     if not path.exists():
         if mode == "token" and "RAY_AUTH_TOKEN" not in os.environ:
             fix = f"run `ray get-auth-token --generate`, or copy the cluster's token to {path}"

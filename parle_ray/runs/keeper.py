@@ -9,10 +9,10 @@ import ray
 from ray.exceptions import ObjectLostError
 
 from parle_ray.cluster.states import join_states
+from parle_ray.cluster.wire import num_bytes
 from parle_ray.errors import StorageError
 from parle_ray.runs import checkpoint
 from parle_ray.runs.attempts import Attempts
-from parle_ray.runs.skeleton import num_bytes
 from parle_ray.runs.storage import Folder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from parle_ray.cluster.states import Resume
-from parle_ray.cluster.wire import Packed
+from parle_ray.cluster.wire import Packed, dtype_name
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.runs import checkpoint
 from parle_ray.runs.checkpoint import Cut
@@ -68,10 +68,10 @@ class _Mine:
             ) from None
         self._strategy = task.strategy
         self._model = {
-            name: (_name(tensor.dtype), list(tensor.shape))
+            name: (dtype_name(tensor.dtype), list(tensor.shape))
             for name, tensor in flat.module.state_dict().items()
         }
-        self._vector = (flat.vector.numel(), _name(flat.vector.dtype))
+        self._vector = (flat.vector.numel(), dtype_name(flat.vector.dtype))
 
     def check(self, cut: Cut, label: str) -> None:
         """Refuse what would not fit.
@@ -152,7 +152,3 @@ def _alike(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
 
 def _shape(entry: tuple[str, list[int]] | None) -> str:
     return "absent" if entry is None else f"{entry[0]} {tuple(entry[1])}"
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

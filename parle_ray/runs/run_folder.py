@@ -10,10 +10,14 @@ storage_path/name/
 
 import io
 import json
+import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import ray
+import torch
 import yaml
 from pyarrow.fs import FileSystem
 from ray.train import Checkpoint, Result
@@ -44,8 +48,9 @@ class RunFolder:
         self.folder = open_folder(storage_path, check_name(name), filesystem)
         try:
             self.folder.make()
-            self.folder.write(".writable", b"")
-            self.folder.remove(".writable")
+            trial = f".writable-{secrets.token_hex(4)}"  # nobody else's: two may come at once
+            self.folder.write(trial, b"")
+            self.folder.remove(trial)
         except OSError as error:
             raise InputError(
                 f"storage_path: {self.folder} cannot be written to ({error.strerror or error}); "
@@ -105,3 +110,12 @@ class RunFolder:
             self.folder.write(name, content)
         except OSError as error:
             raise StorageError(f"{self.path}/{name} cannot be written: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of what a run's figures depend on."""
+    return {
+        "python": sys.version.split()[0],
+        "ray": ray.__version__,
+        "torch": str(torch.__version__),
+    }

@@ -42,12 +42,3 @@ def put_arrays(skeleton: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(skeleton, dict):
         return tuple(put_arrays(item, arrays) for item in skeleton["$tuple"])
     return skeleton
-
-
-def num_bytes(tree: Any) -> int:
-    """Of all arrays of a packed state."""
-    if isinstance(tree, Packed):
-        return int(tree.array.nbytes)
-    if isinstance(tree, dict):
-        return sum(num_bytes(value) for value in tree.values())
-    return sum(num_bytes(item) for item in tree) if isinstance(tree, list | tuple) else 0

@@ -1,7 +1,6 @@
 """Every process of a run may die, and the run goes on: to the same bits, where nothing is lost."""
 
 import dataclasses
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from parle_ray import simulate
+from parle_ray.chaos.result import rounds_of
 from parle_ray.errors import UserCodeError
 from parle_ray.membership.patience import Patience
 from tests.cluster import task
@@ -47,11 +47,6 @@ def at_rounds(deeds: dict[int, Callable[[], None]], seen: list[Report]) -> Calla
         deeds.get(report["round"], lambda: None)()
 
     return listen
-
-
-def rounds_of(result: Any) -> list[int]:
-    lines = (Path(result.path) / "result.json").read_text().splitlines()
-    return [json.loads(line)["round"] for line in lines]
 
 
 @pytest.mark.parametrize(("name", "shards"), [("parle", 1), ("diloco", 2)])

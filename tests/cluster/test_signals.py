@@ -13,8 +13,8 @@ import ray
 import torch
 
 from parle_ray import simulate
-from parle_ray.runs import checkpoint
-from parle_ray.runs.run_folder import RunFolder
+from parle_ray.runs import checkpoint, reports
+from parle_ray.runs.storage import open_folder
 from tests.cluster import task
 from tests.cluster.test_fit import STRATEGIES, master_of
 
@@ -74,7 +74,7 @@ def test_a_run_that_is_ended_twice_and_then_killed_has_the_bits_of_one_left_alon
         assert f"round {saved + 3}\n" in script.stdout
         script.send_signal(number)
         assert end in script.stdout
-        told = RunFolder(tmp_path, "run").reports()
+        told = reports.read(open_folder(tmp_path, "run"))
         newest = checkpoint.folders(tmp_path / "run")[-1]
         assert checkpoint.round_of(newest) == told[-1]["round"] > saved + 2
         saved = told[-1]["round"]
