@@ -70,7 +70,7 @@ def master(monkeypatch: pytest.MonkeyPatch) -> Branches:
         monkeypatch.setattr(module, "ray", FakeRay)
     monkeypatch.setattr(branches, "Hiring", Office)
     monkeypatch.setattr(branches, "FOLD_S", 0.0)
-    monkeypatch.setattr(branches.placement, "on_node", lambda node, soft: node)
+    monkeypatch.setattr(branches, "on_node", lambda node, soft: node)
     made = Branches(new(), [], list(range(5)))
     for rank in range(5):
         made.meet(rank, f"node {rank // 3}")

@@ -70,8 +70,16 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         module = importlib.import_module(f"parle_ray.cluster.{name}")
         monkeypatch.setattr(module, "ray", FakeRay)
     placement = importlib.import_module("parle_ray.cluster.placement")
-    for name in ("replica_resources", "check_room", "on_node", "on_this_node"):
-        monkeypatch.setattr(placement, name, lambda *args, **options: {})
+    nodes = importlib.import_module("parle_ray.cluster.nodes")
+    branches = importlib.import_module("parle_ray.cluster.branches")
+    for module, name in (
+        (placement, "replica_resources"),
+        (placement, "check_room"),
+        (nodes, "on_node"),
+        (nodes, "on_this_node"),
+        (branches, "on_node"),
+    ):
+        monkeypatch.setattr(module, name, lambda *args, **options: {})
     monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n, in_order: [None] * n)
     monkeypatch.setattr("os.nice", lambda by: 0)
     monkeypatch.setattr("parle_ray.cluster.supervisor.Draining", Steady)

@@ -12,7 +12,7 @@ PACKAGE = Path(parle_ray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"errors", "flat", "schedules", "equations", "compression", "membership"},
+    {"errors", "lazy_dynamo", "flat", "schedules", "equations", "compression", "membership"},
     {"fold"},
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
@@ -144,3 +144,43 @@ def test_the_public_names_are_sorted_and_there() -> None:
         assert getattr(parle_ray, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
         _ = parle_ray.Trainer
+
+
+ACTORS = ("replica_actor", "coordinator", "shard_actor", "branch_actor", "evaluator_actor")
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+def test_no_process_of_a_run_waits_for_what_only_the_driver_needs(actor: str) -> None:
+    """Ray Train brings pandas and pyarrow, and 1.5 s of CPU, to each start of a replica."""
+    modules = {
+        ".".join(("parle_ray", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+        for path in FILES
+    }
+    needed, left = {"parle_ray.__init__"}, [f"parle_ray.cluster.{actor}", "parle_ray.__init__"]
+    while left:
+        new = at_import(modules[left.pop()]) - needed
+        needed |= new
+        left += [name for name in new if name in modules]
+        left += [f"{name}.__init__" for name in new if f"{name}.__init__" in modules]
+    assert "parle_ray.errors" in needed
+    late = {
+        "ray.train",
+        "ray.tune",
+        "ray.data",
+        "pandas",
+        "pyarrow",
+        "torchvision",
+        "torch._dynamo",
+    }
+    assert not {name for name in needed for much in late if f"{name}.".startswith(f"{much}.")}
+
+
+def at_import(path: Path) -> set[str]:
+    """The modules that a file imports when it is imported, by their full names."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found

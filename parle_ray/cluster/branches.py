@@ -8,9 +8,9 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 from torch import Tensor
 
-from parle_ray.cluster import placement
 from parle_ray.cluster.branch_actor import BranchActor
 from parle_ray.cluster.hiring import Hiring
+from parle_ray.cluster.nodes import on_node
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import form, pack, view
 from parle_ray.fold import Fold, Pushed
@@ -133,7 +133,7 @@ class Branches(Whole):
                 vector.dtype,
                 self._threads,
                 num_cpus=0,
-                scheduling_strategy=placement.on_node(self._nodes[first], soft=True),
+                scheduling_strategy=on_node(self._nodes[first], soft=True),
             )
         return self._branches[index]
 

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 import torch
 
+from parle_ray import lazy_dynamo
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.evaluations import Evaluations
@@ -33,6 +34,7 @@ class Coordinator:
     """
 
     def __init__(self, task: list[ray.ObjectRef]) -> None:
+        lazy_dynamo.install()
         self._task: Task = ray.get(task[0])
         self._joining: dict[int, Enlisted] = {}
         self._somebody, self._let_go = threading.Event(), threading.Event()

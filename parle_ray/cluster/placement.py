@@ -8,6 +8,7 @@ import ray
 from ray.train import ScalingConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from parle_ray.cluster.nodes import on_node
 from parle_ray.errors import InputError
 
 
@@ -158,13 +159,3 @@ def check_shared(folder: Path) -> None:
                 )
     finally:
         probe.unlink(missing_ok=True)
-
-
-def on_node(node_id: str, *, soft: bool = False) -> NodeAffinitySchedulingStrategy:
-    """On this node and no other, unless `soft` and it is gone."""
-    return NodeAffinitySchedulingStrategy(node_id, soft=soft)
-
-
-def on_this_node() -> NodeAffinitySchedulingStrategy:
-    """Beside the driver: an actor without resources would land anywhere, and die with it."""
-    return on_node(ray.get_runtime_context().get_node_id())

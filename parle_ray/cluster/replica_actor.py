@@ -9,6 +9,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
+from parle_ray import lazy_dynamo
 from parle_ray.cluster.memory import DEPTH, Held, Memory, Standing, Superseded
 from parle_ray.cluster.states import told_by_reply
 from parle_ray.cluster.stopwatch import Stopwatch
@@ -41,6 +42,7 @@ class ReplicaActor:
     """
 
     def __init__(self, task: list[ray.ObjectRef], rank: int, incarnation: int) -> None:
+        lazy_dynamo.install()
         self._task_ref = task[0]
         self.rank, self._incarnation = rank, incarnation
         self._memory = Memory()

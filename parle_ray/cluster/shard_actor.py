@@ -6,6 +6,7 @@ import numpy as np
 import ray
 import torch
 
+from parle_ray import lazy_dynamo
 from parle_ray.cluster.states import cut_state
 from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
 from parle_ray.equations import norm_squared
@@ -26,6 +27,7 @@ class ShardActor:
     """
 
     def __init__(self, task: list[ray.ObjectRef], index: int) -> None:
+        lazy_dynamo.install()
         self._task: Task = ray.get(task[0])
         self._index = index
 

@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayError
 from ray.train import ScalingConfig
 
-from parle_ray.cluster import placement, reports
+from parle_ray.cluster import nodes, placement, reports
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.draining import Draining
@@ -267,7 +267,7 @@ class Supervisor:
             "coordinator",
             [self._task_ref],
             num_cpus=0,
-            scheduling_strategy=placement.on_this_node(),
+            scheduling_strategy=nodes.on_this_node(),
             concurrency_groups={"control": 1},
         )
 
@@ -328,7 +328,7 @@ class Supervisor:
             num_cpus=0,
             max_restarts=-1,
             max_task_retries=NUM_RETRIES,
-            scheduling_strategy=placement.on_node(first["node"], soft=True),
+            scheduling_strategy=nodes.on_node(first["node"], soft=True),
             concurrency_groups={"export": 1},
             runtime_env=None if first["gpu"] is None else see_gpus,
         )

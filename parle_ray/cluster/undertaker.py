@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from parle_ray.cluster import placement
+from parle_ray.cluster.nodes import on_node
 
 FINDING_S = 3.0
 """How long a node may take to say what it knows; the run goes on without it."""
@@ -30,7 +30,7 @@ def bury(node: str, pid: int, oom_kills_before: int) -> str:
         What the node knows of its death: a clause, or an empty string.
     """
     there: Any = ray.remote(num_cpus=0, max_retries=0)(_bury)
-    visit = there.options(scheduling_strategy=placement.on_node(node)).remote(pid, oom_kills_before)
+    visit = there.options(scheduling_strategy=on_node(node)).remote(pid, oom_kills_before)
     try:
         return ray.get(visit, timeout=FINDING_S)
     except (RayError, TimeoutError):
