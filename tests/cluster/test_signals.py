@@ -75,7 +75,7 @@ def test_a_run_that_is_ended_twice_and_then_killed_has_the_bits_of_one_left_alon
         script.send_signal(number)
         assert end in script.stdout
         told = reports.read(open_folder(tmp_path, "run"))
-        newest = checkpoint.folders(tmp_path / "run")[-1]
+        newest = checkpoint.names(open_folder(tmp_path, "run"))[-1]
         assert checkpoint.round_of(newest) == told[-1]["round"] > saved + 2
         saved = told[-1]["round"]
     assert f"round {saved + 3}\n" in script.stdout
