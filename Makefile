@@ -1,20 +1,24 @@
 # Two commands for a user, on a machine with Python 3.11 and nothing else:
 #   make quickstart    train on real data, in about a minute after the install
 #   make test          everything that CI runs
+#   make nightly       the tests that are too long for every change
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test fast lint install install-test clean
+.PHONY: quickstart test nightly fast lint install install-test clean
 
 quickstart: install
 	$(BIN)/python -m parle_ray quickstart
 
 test: lint fast
-	$(BIN)/python -m pytest -m ray tests
+	$(BIN)/python -m pytest -m "ray and not nightly" tests
+
+nightly: install-test
+	$(BIN)/python -m pytest -m nightly tests
 
 fast: install-test
-	$(BIN)/python -m pytest -n auto -m "not ray" tests
+	$(BIN)/python -m pytest -n auto -m "not ray and not nightly" tests
 
 lint: install-test
 	$(BIN)/ruff check .

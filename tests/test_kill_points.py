@@ -11,7 +11,7 @@ from ray.train import ScalingConfig
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.strategies import DiLoCo, Parle, Strategy
+from parle_ray.strategies import STRATEGIES, DiLoCo, Parle, Strategy
 from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
@@ -121,6 +121,18 @@ def taken(cut: dict[str, Any]) -> Any:
     except ObjectLostError:
         return None
     return unpack_tree(state)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_undisturbed_every_strategy_has_the_bits_of_simulate(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    strategy = STRATEGIES[name](sync_every=2)
+    outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
+    rounds, losses, master, _ = fit(monkeypatch, strategy, None)
+    assert rounds == [1, 2]
+    assert losses == [report["loss"] for report in outcome.history]
+    assert torch.equal(master["vector"], outcome.master)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+nightly = pytest.mark.nightly
+
+
 def master_of(result: Any) -> Tensor:
     """The parameters in the checkpoint's plain `state_dict`, `(num_params,)`."""
     with result.checkpoint.as_directory() as folder:
@@ -44,10 +47,12 @@ def master_of(result: Any) -> Tensor:
     return torch.nn.utils.parameters_to_vector(module.parameters()).detach()
 
 
-@pytest.mark.parametrize(
-    ("name", "num_replicas"),
-    [*((name, 2) for name in STRATEGIES), ("parle", 1), ("sgd", 1), ("parle", 3), ("diloco", 3)],
-)
+EVERY_TIME = [("parle", 1), ("parle", 3), ("sgd", 2), ("diloco", 2)]
+NIGHTLY = [*((name, 2) for name in STRATEGIES), ("sgd", 1), ("diloco", 3)]
+SLOWER = [pytest.param(*case, marks=nightly) for case in NIGHTLY if case not in EVERY_TIME]
+
+
+@pytest.mark.parametrize(("name", "num_replicas"), [*EVERY_TIME, *SLOWER])
 def test_fit_gives_the_bits_of_simulate(trainer: Any, name: str, num_replicas: int) -> None:
     strategy = STRATEGIES[name]
     result = trainer(strategy, num_replicas).fit()
@@ -57,7 +62,7 @@ def test_fit_gives_the_bits_of_simulate(trainer: Any, name: str, num_replicas: i
     assert {k: result.metrics[k] for k in told} == told
 
 
-@pytest.mark.parametrize("name", ["parle", "local_sgd"])
+@pytest.mark.parametrize("name", ["parle", pytest.param("local_sgd", marks=nightly)])
 def test_a_ten_times_slower_replica_changes_no_bit(trainer: Any, name: str) -> None:
     arguments = task.arguments()
     plain = arguments["batches_fn"]
@@ -71,7 +76,9 @@ def test_a_ten_times_slower_replica_changes_no_bit(trainer: Any, name: str) -> N
     assert torch.equal(master_of(result), outcome.master)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("parle", "int8"), ("sgd", "int4")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("parle", "int8"), pytest.param("sgd", "int4", marks=nightly)]
+)
 def test_compressed_too_and_the_bytes_are_counted(trainer: Any, name: str, codec: str) -> None:
     result = trainer(STRATEGIES[name], 2, compression=codec).fit()
     settings = task.arguments() | {"compression": codec}
@@ -81,6 +88,7 @@ def test_compressed_too_and_the_bytes_are_counted(trainer: Any, name: str, codec
     assert list(result.metrics_dataframe["bytes_sent"])[1:] == [4 * size] * (task.NUM_ROUNDS - 1)
 
 
+@nightly
 def test_compression_auto_sends_as_it_is_on_one_node(trainer: Any) -> None:
     result = trainer(STRATEGIES["parle"], 2, compression="auto").fit()
     outcome = simulate(strategy=STRATEGIES["parle"], num_replicas=2, **task.arguments())
@@ -101,11 +109,7 @@ def test_the_run_folder_and_the_result_tell_the_same_story(trainer: Any) -> None
     assert (folder / "config.yaml").exists()
     assert result.metrics["replicas_alive"] == 2
     assert result.error is None
-
-
-def test_no_actor_outlives_its_run(trainer: Any) -> None:
-    trainer(STRATEGIES["parle"], name="short").fit()
-    assert not [a for a in ray.util.list_named_actors(all_namespaces=True) if "short" in a["name"]]
+    assert not [a for a in ray.util.list_named_actors(all_namespaces=True) if "story" in a["name"]]
 
 
 def test_replicas_and_evaluation_have_processes_of_their_own(trainer: Any) -> None:
@@ -116,17 +120,13 @@ def test_replicas_and_evaluation_have_processes_of_their_own(trainer: Any) -> No
     assert result.metrics["pid"] != os.getpid()
 
 
-@pytest.mark.parametrize("placement", ["SPREAD", "STRICT_PACK"])
+@pytest.mark.parametrize("placement", [pytest.param("SPREAD", marks=nightly), "STRICT_PACK"])
 def test_fractions_of_a_cpu_and_placement_are_honoured(trainer: Any, placement: str) -> None:
     scaling = ScalingConfig(
         num_workers=2, resources_per_worker={"CPU": 0.5}, placement_strategy=placement
     )
-    result = trainer(STRATEGIES["sgd"], num_rounds=2, scaling_config=scaling).fit()
-    assert result.metrics["round"] == 2
-
-
-def test_epochs_are_passes_over_the_data_of_one_replica(trainer: Any) -> None:
-    result = trainer(STRATEGIES["parle"], num_rounds=None, num_epochs=2).fit()
+    epochs = {"num_rounds": None, "num_epochs": 2}  # passes over the data of one replica
+    result = trainer(STRATEGIES["parle"], scaling_config=scaling, **epochs).fit()
     assert result.metrics["step"] == 2 * 256 // 32
 
 

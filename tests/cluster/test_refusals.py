@@ -1,6 +1,7 @@
 """What cannot work is refused within seconds, in one message that says what to change."""
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from parle_ray.strategies import Parle
 from tests.cluster import task
 
 PARLE = Parle(sync_every=2)
+
+
+nightly = partial(pytest.param, marks=pytest.mark.nightly)
 
 
 def any_loss(module: nn.Module, batch: Any) -> torch.Tensor:
@@ -54,10 +58,12 @@ def test_a_storage_path_that_cannot_be_written(trainer: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_fn": nn.ReLU}, "ReLU has no trainable parameter"),
-        ({"model_fn": lambda: 3}, "model_fn must return a torch.nn.Module, got int"),
-        ({"loss_fn": lambda module, batch: module(batch[0])}, r"scalar tensor .* shape \(32, 3\)"),
-        ({"batches_fn": lambda rank, n: [], "loss_fn": any_loss}, r"replica \d are empty"),
+        nightly({"model_fn": nn.ReLU}, "ReLU has no trainable parameter"),
+        nightly({"model_fn": lambda: 3}, "model_fn must return a torch.nn.Module, got int"),
+        nightly(
+            {"loss_fn": lambda module, batch: module(batch[0])}, r"scalar tensor .* shape \(32, 3\)"
+        ),
+        nightly({"batches_fn": lambda rank, n: [], "loss_fn": any_loss}, r"replica \d are empty"),
         (
             {"batches_fn": lambda rank, n: [1] * (1 - rank), "loss_fn": any_loss},
             "batches of replica 1 are empty",

@@ -17,7 +17,7 @@ from parle_ray.runs import checkpoint
 from parle_ray.runs.storage import Folder, open_folder
 from parle_ray.strategies import Strategy
 from tests.cluster import task
-from tests.cluster.test_fit import STRATEGIES, master_of
+from tests.cluster.test_fit import STRATEGIES, master_of, nightly
 
 
 class Unplugged(Exception):
@@ -32,7 +32,7 @@ def unplug_at(round: int) -> Any:
     return listen
 
 
-@pytest.mark.parametrize("name", ["parle", "sgd"])
+@pytest.mark.parametrize("name", ["parle", pytest.param("sgd", marks=nightly)])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(trainer: Any, name: str) -> None:
     stop_and_go_on(trainer, STRATEGIES[name])
 
@@ -105,6 +105,7 @@ def kill_replica_at(round: int, rank: int) -> Any:
     return listen
 
 
+@nightly
 def test_a_killed_replica_is_replaced_and_the_others_go_on(trainer: Any) -> None:
     strategy = STRATEGIES["parle"]
     arguments = task.arguments() | {"num_rounds": 400}
@@ -124,6 +125,7 @@ def test_a_killed_replica_is_replaced_and_the_others_go_on(trainer: Any) -> None
     assert result.metrics["accuracy"] > 0.9
 
 
+@nightly
 def test_a_run_of_one_replica_waits_for_its_replacement(trainer: Any) -> None:
     reports: list[dict[str, Any]] = []
     kill = kill_replica_at(5, rank=0)

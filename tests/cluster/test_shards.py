@@ -11,13 +11,13 @@ from parle_ray import simulate
 from parle_ray.errors import InputError
 from parle_ray.strategies import Parle
 from tests.cluster import task
-from tests.cluster.test_fit import STRATEGIES, master_of
+from tests.cluster.test_fit import STRATEGIES, master_of, nightly
 from tests.cluster.test_resume import Unplugged, kill_replica_at, unplug_at
 
 
 @pytest.mark.parametrize(
     ("name", "shards"),
-    [("parle", 3), ("diloco", 2), ("sgd", 3)],
+    [("parle", 3), ("diloco", 2), pytest.param("sgd", 3, marks=nightly)],
 )
 def test_shards_give_the_bits_of_simulate(trainer: Any, name: str, shards: int) -> None:
     result = trainer(STRATEGIES[name], 3, shards=shards).fit()
@@ -32,7 +32,9 @@ def test_shards_give_the_bits_of_simulate(trainer: Any, name: str, shards: int) 
     assert sent == [2 * 3 * vector_bytes] * (task.NUM_ROUNDS - 1)
 
 
-@pytest.mark.parametrize(("name", "before", "after"), [("parle", 1, 3), ("sgd", 3, 2)])
+@pytest.mark.parametrize(
+    ("name", "before", "after"), [("parle", 1, 3), pytest.param("sgd", 3, 2, marks=nightly)]
+)
 def test_a_run_is_resumed_with_another_number_of_shards(
     trainer: Any, name: str, before: int, after: int
 ) -> None:
@@ -77,6 +79,7 @@ def test_codes_are_cut_too(trainer: Any) -> None:
     assert torch.equal(nn.utils.parameters_to_vector(module.parameters()), outcome.master)
 
 
+@nightly
 def test_a_replica_is_replaced_while_the_shards_go_on(trainer: Any) -> None:
     reports: list[dict[str, Any]] = []
     kill = kill_replica_at(5, rank=1)
