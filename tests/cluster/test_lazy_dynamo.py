@@ -25,7 +25,7 @@ def train(kind, compiled):
 def is_here():
     return "torch._dynamo.eval_frame" in sys.modules
 
-kinds = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+kinds = (torch.optim.SGD, torch.optim.AdamW)
 lazy_dynamo.install()
 without = [train(kind, compiled=False) for kind in kinds]
 assert not is_here()
@@ -41,6 +41,6 @@ print("done")
 
 def test_the_compiler_comes_when_it_is_asked_for_and_changes_no_bit() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=220
     )
     assert done.stdout == "done\n", done.stderr
