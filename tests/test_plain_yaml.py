@@ -21,6 +21,7 @@ REFUSED = {
     "a: !!python/object/apply:os.system ['true']": "the tag",
     "a: " + 5000 * "9": "5,000 digits",
     "? ''\n: 1": "is no name",
+    'a: 1\nb: "x\\0"': "NUL character in line 2",
     "x" * 70_000: "70,000 characters",
 }
 
@@ -48,3 +49,20 @@ def test_a_file_that_is_too_large_is_not_opened(tmp_path, capsys) -> None:
         sparse.truncate(100 * 10**9)
     assert main(["train", "--config", str(file)]) == 2
     assert "has 100,000,000,000 bytes, at most 65,536 are read" in capsys.readouterr().err
+
+
+def test_what_a_class_path_names_is_not_called_where_plain_values_are_meant(
+    tmp_path, capsys
+) -> None:
+    """jsonargparse would, where an annotation is `Any`."""
+    canary = tmp_path / "canary"
+    evil = f"{{class_path: os.system, init_args: {{command: touch {canary}}}}}"
+    optimizer = f"{{class_path: torch.optim.Optimizer, init_args: {{defaults: {{x: {evil}}}}}}}"
+    for option, value in {
+        "model.args.hidden": evil,
+        "model.args": f"{{hidden: [{evil}]}}",
+        "optimizer": optimizer,
+    }.items():
+        assert main(["train", f"--{option}", value, "--num_rounds", "3", "--print_config"]) == 2
+        assert "class_path is not read here" in capsys.readouterr().err
+    assert not canary.exists()

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pkgutil
+import re
 from argparse import ArgumentError
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,6 +16,9 @@ from parle_ray.console.complaints import shorten
 from parle_ray.console.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
 from parle_ray.errors import InputError
 from parle_ray.strategies import STRATEGIES
+
+CHOSEN = re.compile(r"strategy(\.init_args\.\w+)?|optimizer")
+"""Where a class is chosen by its `class_path`: an algorithm, its schedules, the optimiser."""
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:
@@ -71,6 +75,7 @@ def parse(
     _check_words(argv)
     try:
         given = parser.parse_args(_by_class_name(argv), defaults=False)
+        _refuse_code(given)
         _refuse_null(given, kind)
         return given, vars(parser.instantiate(given))
     except InputError:
@@ -122,6 +127,21 @@ def _refuse_null(given: Namespace, kind: type, prefix: str = "") -> None:
             chosen = pkgutil.resolve_name(value.class_path) if "class_path" in value else hint
             if dataclasses.is_dataclass(chosen) and isinstance(chosen, type):
                 _refuse_null(value.get("init_args") or value, chosen, f"{prefix}{name}.")
+
+
+def _refuse_code(value: Any, path: str = "") -> None:
+    """jsonargparse calls whatever a `class_path` names where an annotation is `Any`."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            _refuse_code(item, path)
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if not isinstance(value, dict):
+        return
+    if "class_path" in value and not CHOSEN.fullmatch(path):
+        raise InputError(f"{path}: class_path is not read here; give plain values")
+    for name, inner in value.items():
+        _refuse_code(inner, f"{path}.{name}" if path else str(name))
 
 
 def _inner_optimizer(given: Any) -> InnerOptimizer:

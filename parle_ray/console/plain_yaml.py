@@ -68,6 +68,7 @@ def check(text: str, deepest: int = DEEPEST) -> None:
         if len(around) > deepest:
             raise NotPlain(f"more than {deepest} lists or mappings in one another")
         if isinstance(event, yaml.ScalarEvent):
+            _refuse_nul(event)
             _refuse_long_number(event.value)
             if len(event.value) < len(text):
                 check_text(event.value, deepest - len(around))
@@ -131,6 +132,11 @@ class _Keys:
 def _refuse_long_number(text: str) -> None:
     if len(text) > DIGITS and not text.strip("+-_0123456789"):
         raise NotPlain(f"a number of {len(text):,} digits, at most {DIGITS} are read")
+
+
+def _refuse_nul(event: Any) -> None:
+    if "\0" in event.value:  # no path can have one
+        raise NotPlain(f"a NUL character in line {event.start_mark.line + 1}")
 
 
 def _refuse_special(event: Any) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import yaml
 
 from parle_ray.cli import main
 from parle_ray.console.complaints import option_names
+from parle_ray.strategies import STRATEGIES
 from tests.fuzz.harness import Case
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [*(ROOT / "jobs" / "configs").glob("*.yaml"), ROOT / "parle_ray/console/quickstart.yaml"]
 NAMED = {*option_names(), "YAML", "argument", "such key", "class_path", "plain"}
+NAMED |= {f"{name.rpartition('.')[2]} must" for name in option_names()}
+NAMED |= {f"{f.name} must" for kind in STRATEGIES.values() for f in fields(kind)}
 """One of these is in every refusal."""
 
 ODD: list[Any] = [
