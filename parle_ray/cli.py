@@ -24,6 +24,7 @@ from parle_ray.errors import (
     TooFewReplicas,
     UserCodeError,
     nearest,
+    printable,
 )
 
 PROG = "python -m parle_ray"
@@ -124,6 +125,7 @@ def _explain(error: Exception, debug: bool) -> int:
     text = str(error) or repr(error)
     if status == 2:  # it quotes what was given, which may be of any length
         text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: word[0][:80] + "...", text)
+        text = "\n".join(printable(line, len(line)) for line in text.split("\n"))
     return _say(text, status)
 
 

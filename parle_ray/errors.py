@@ -22,6 +22,17 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def printable(value: object, most: int = 200) -> str:
+    """What a file says, cut and on one line, with nothing in it that a terminal obeys.
+
+    >>> printable("a\\x1b[2J\\nb")
+    'a\\\\x1b[2J\\\\nb'
+    """
+    text = str(value)
+    text = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class Diverged(RuntimeError):
     """No replica has a finite parameter left. Exit status 4."""
 

@@ -81,8 +81,10 @@ class Generators:
         torch.set_rng_state(state["torch"])
         numpy_state, python_state = state["numpy"], state["python"]
         keys = numpy_state["keys"].numpy().astype(np.uint32)
+        if not 0 <= numpy_state["rest"][0] <= len(keys):  # NumPy would read beside its memory
+            raise ValueError(f"NumPy's generator cannot stand at {numpy_state['rest'][0]}")
         np.random.set_state(("MT19937", keys, *numpy_state["rest"]))
         version, next_gauss = python_state["rest"]
         random.setstate((version, tuple(python_state["words"].tolist()), next_gauss))
-        if self._cuda:
+        if self._cuda and "cuda" in state:  # not so if it was saved by a replica on a CPU
             torch.cuda.set_rng_state(state["cuda"])

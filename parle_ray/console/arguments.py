@@ -13,7 +13,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 from parle_ray.console import plain_yaml
 from parle_ray.console.complaints import shorten
-from parle_ray.console.config import SGD_ARGUMENTS, Config, InnerOptimizer, to_dict
+from parle_ray.console.config import (
+    SGD_ARGUMENTS,
+    Config,
+    InnerOptimizer,
+    optimizer_class,
+    to_dict,
+)
 from parle_ray.errors import InputError
 from parle_ray.strategies import STRATEGIES
 
@@ -130,7 +136,7 @@ def _refuse_null(given: Namespace, kind: type, prefix: str = "") -> None:
 
 
 def _refuse_code(value: Any, path: str = "") -> None:
-    """jsonargparse calls whatever a `class_path` names where an annotation is `Any`."""
+    """jsonargparse calls whatever a `class_path` names where any callable would do."""
     if isinstance(value, list | tuple):
         for item in value:
             _refuse_code(item, path)
@@ -140,6 +146,8 @@ def _refuse_code(value: Any, path: str = "") -> None:
         return
     if "class_path" in value and not CHOSEN.fullmatch(path):
         raise InputError(f"{path}: class_path is not read here; give plain values")
+    if path == "optimizer" and "class_path" in value:
+        optimizer_class(value["class_path"])
     for name, inner in value.items():
         _refuse_code(inner, f"{path}.{name}" if path else str(name))
 

@@ -75,6 +75,24 @@ class ModelConfig:
     args: dict[str, Any] = field(default_factory=dict)
 
 
+def optimizer_class(path: str) -> type[Optimizer]:
+    """The class of torch's optimisers that a path names.
+
+    Raises:
+        InputError: it names none.
+    """
+    try:
+        made = pkgutil.resolve_name(path)
+    except (AttributeError, ImportError, ValueError):
+        made = None
+    if not (isinstance(made, type) and issubclass(made, Optimizer)):
+        raise InputError(
+            f"optimizer: {path} is no class of torch.optim.Optimizer; name one, "
+            "such as SGD or AdamW"
+        )
+    return made
+
+
 @dataclass(frozen=True)
 class InnerOptimizer:
     """A torch optimiser by its name, with its arguments; called with parameters it makes one.
@@ -87,15 +105,7 @@ class InnerOptimizer:
     init_args: Mapping[str, Any] = field(default_factory=lambda: dict(SGD_ARGUMENTS))
 
     def __post_init__(self) -> None:
-        try:
-            make = pkgutil.resolve_name(self.class_path)
-        except (AttributeError, ImportError, ValueError):
-            make = None
-        if not (isinstance(make, type) and issubclass(make, Optimizer)):
-            raise InputError(
-                f"optimizer: {self.class_path} is no class of torch.optim.Optimizer; name one, "
-                "such as SGD or AdamW"
-            )
+        make = optimizer_class(self.class_path)
         closure = inspect.signature(make.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise InputError(f"optimizer: {self.class_path} needs a closure; use SGD or AdamW")

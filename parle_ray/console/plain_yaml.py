@@ -5,6 +5,7 @@ aliases into gigabytes, and crashes the process on deep nesting. So the events o
 no more than its length, are looked at before anything is built from them.
 """
 
+import re
 from typing import Any
 
 import yaml
@@ -16,6 +17,9 @@ DEEPEST = 20
 """Lists and mappings in one another; a configuration has five."""
 DIGITS = 100
 """In a whole number; beyond 308 of them it has no float, beyond 4,300 Python refuses it."""
+
+_NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0b[01_]+|[-+_:0-9]+)")
+"""What YAML 1.1 may read as a whole number: clocks too, in base 60."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _load = get_loader("yaml")
@@ -130,7 +134,7 @@ class _Keys:
 
 
 def _refuse_long_number(text: str) -> None:
-    if len(text) > DIGITS and not text.strip("+-_0123456789"):
+    if len(text) > DIGITS and _NUMBER.fullmatch(text):
         raise NotPlain(f"a number of {len(text):,} digits, at most {DIGITS} are read")
 
 

@@ -1,6 +1,7 @@
 """The file formats of the image sets, parsed with NumPy; each says which file is broken."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parle_ray.data.cifar_pickle import read_batch
+from parle_ray.data.content import LARGEST, content
 from parle_ray.data.mat import read_mat
 from parle_ray.errors import InputError
 
@@ -24,14 +26,14 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         InputError: not that format, or shorter or longer than its header says.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = _unpacked(path) if path.suffix == ".gz" else content(path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise broken(path, f"cannot be unpacked ({error})") from error
     head = 4 + 4 * ndim
     if len(raw) < head or raw[:4] != bytes([0, 0, 8, ndim]):
         raise broken(path, f"does not begin as an IDX file of {ndim} dimensions of bytes")
     shape = tuple(int(size) for size in np.frombuffer(raw, ">i4", ndim, offset=4))
-    expected = head + int(np.prod(shape, dtype=np.int64))
+    expected = head + math.prod(shape)
     if min(shape) < 0 or len(raw) != expected:
         raise broken(path, f"has {len(raw)} bytes, its header promises {expected}")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
@@ -55,7 +57,7 @@ def read_cifar_binary(path: Path, label_bytes: int) -> Arrays:
     Raises:
         InputError: the file is empty or does not end with a whole record.
     """
-    raw = np.frombuffer(path.read_bytes(), np.uint8)
+    raw = np.frombuffer(content(path), np.uint8)
     size = label_bytes + 3072
     if len(raw) == 0 or len(raw) % size:
         raise broken(path, f"has {len(raw)} bytes, not a multiple of a record of {size}")
@@ -84,10 +86,22 @@ def read_svhn(path: Path) -> Arrays:
         InputError: not such a file.
     """
     arrays = read_mat(path, ("X", "y"))
-    pixels, labels = arrays["X"], arrays["y"].reshape(-1).astype(np.int64)
+    pixels, classes = arrays["X"], arrays["y"].reshape(-1)
+    if classes.dtype.kind == "f" and not np.isin(classes, range(11)).all():
+        raise broken(path, "has labels that are no classes")
+    labels = classes.astype(np.int64)
+    labels[labels == 10] = 0
     if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, len(labels)):
         raise broken(path, f"has X of shape {pixels.shape} for {len(labels)} labels")
-    return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), labels % 10
+    return np.ascontiguousarray(pixels.transpose(3, 2, 0, 1)), labels
+
+
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise broken(path, f"unpacks to more than {LARGEST:,} bytes")
+    return raw
 
 
 def broken(path: Path, what: str) -> InputError:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from parle_ray.data.content import LARGEST, content
 from parle_ray.errors import InputError
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -25,14 +26,14 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic
     Raises:
         InputError: not a little-endian MATLAB 5 file, truncated, or an array is missing.
     """
-    raw = path.read_bytes()
+    raw = content(path)
     if len(raw) < 128 or raw[126:128] != b"IM":
         raise InputError(f"{path}: no MATLAB 5 file (bytes 126-127 must be 'IM'). Replace it.")
     found: dict[str, NDArray[np.generic]] = {}
     try:
         for kind, data in _elements(memoryview(raw)[128:]):
             if kind == _COMPRESSED:
-                kind, data = next(_elements(memoryview(zlib.decompress(data))))
+                kind, data = next(_elements(memoryview(_unpacked(data))))
             if kind == _MATRIX:
                 name, array = _matrix(data)
                 found[name] = array
@@ -42,6 +43,14 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic
     if missing:
         raise InputError(f"{path}: no array {missing[0]!r} in it, only {sorted(found)}.")
     return {name: found[name] for name in names}
+
+
+def _unpacked(data: memoryview) -> bytes:
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(data, LARGEST)
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise ValueError(f"an element is cut off, or unpacks to more than {LARGEST:,} bytes")
+    return raw
 
 
 def _elements(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -26,12 +26,14 @@ from safetensors.torch import save_file as save_torch_file
 
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.errors import InputError, StorageError
+from parle_ray.errors import InputError, StorageError, printable
 from parle_ray.runs.skeleton import put_arrays, take_arrays
 from parle_ray.runs.storage import VOUCHER, Folder
 
 FORMAT = 2
 PREFIX = "checkpoint_"
+LARGEST_MANIFEST = 2**28
+"""Bytes that are read of one: a hundred for each tensor of each replica is the rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +100,14 @@ def load(run: Folder, name: str) -> Cut:
     """
     try:
         with run.fetch(name) as here:
-            return _load(here, f"checkpoint {run}/{name}")
+            return _load(here, f"checkpoint {run}/{name}", round_of(name))
     except OSError as error:
         raise StorageError(f"checkpoint {run}/{name} cannot be fetched: {error}") from error
 
 
 def names(run: Folder) -> list[str]:
     """The checkpoints of a run, the newest last."""
-    return sorted(name for name in run.kept() if re.fullmatch(PREFIX + r"\d{6,}", name))
+    return sorted(name for name in run.kept() if re.fullmatch(PREFIX + r"[0-9]{6,8}", name))
 
 
 def round_of(name: str) -> int:
@@ -113,41 +115,72 @@ def round_of(name: str) -> int:
     return int(name.removeprefix(PREFIX))
 
 
-def _load(folder: Path, label: str) -> Cut:
+def _load(folder: Path, label: str, round: int) -> Cut:
     try:
-        manifest = json.loads((folder / VOUCHER).read_text())
-        if manifest["format"] != FORMAT:
-            raise InputError(f"{label}: format {manifest['format']}, this version reads {FORMAT}")
-        files = manifest["files"]
-        if manifest.pop("sha256") != _seal(manifest):
-            raise InputError(f"{label}: {VOUCHER} is damaged (its SHA-256 differs)")
-        for name, digest in files.items():
+        manifest = _manifest(folder)
+        for name, digest in manifest["files"].items():
             if Path(name).name != name or _sha256(folder / name) != digest:
-                raise InputError(f"{label}: {name} is damaged (its SHA-256 differs)")
-        states = {}
-        for name, skeleton in manifest["states"].items():
-            if f"{name}.safetensors" not in files:
-                raise InputError(f"{label}: {name}.safetensors is not among its files")
-            states[name] = put_arrays(skeleton, load_file(folder / f"{name}.safetensors"))
-        replicas = {
-            int(name.removeprefix("replica-")): state
-            for name, state in states.items()
-            if name.startswith("replica-")
-        }
-        round = int(manifest["round"])
+                raise InputError(f"{printable(name)} is damaged (its SHA-256 differs)")
+        states = _states(folder, manifest)
+        if manifest["round"] != round or type(manifest["round"]) is not int:
+            raise InputError(f"it says that it is of round {printable(manifest['round'])}")
         return Cut(
             round=round,
-            resume=Resume(round=round, master=states["master"], replicas=replicas),
+            resume=Resume(
+                round=round,
+                master=states.pop("master"),
+                replicas={int(name.removeprefix("replica-")): states[name] for name in states},
+            ),
             model={key: (dtype, list(shape)) for key, (dtype, shape) in manifest["model"].items()},
-            spec=dict(manifest["spec"]),
+            spec=_plain(manifest["spec"]),
         )
-    except (
-        *(OSError, ValueError, KeyError, TypeError, AttributeError),
-        *(SafetensorError, RecursionError),
-    ) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{label}: cannot be read ({type(error).__name__}: {error})") from error
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error
+    # A broken file can raise nearly anything: lookups, conversions, recursion, memory.
+    except Exception as error:
+        what = printable(f"{type(error).__name__}: {error}")
+        raise InputError(f"{label}: cannot be read ({what})") from error
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What the manifest says, which its own SHA-256 vouches for."""
+    file = _regular(folder / VOUCHER)
+    if file.stat().st_size > LARGEST_MANIFEST:
+        raise InputError(f"{VOUCHER} has {file.stat().st_size:,} bytes, it is none of ours")
+    manifest: dict[str, Any] = json.loads(file.read_text())
+    if manifest["format"] != FORMAT:
+        said = printable(manifest["format"])
+        raise InputError(f"format {said}, this version reads {FORMAT}")
+    if manifest.pop("sha256") != _seal(manifest):
+        raise InputError(f"{VOUCHER} is damaged (its SHA-256 differs)")
+    return manifest
+
+
+def _states(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The states by the names of their files, the master's and each replica's."""
+    states = {}
+    for name, skeleton in manifest["states"].items():
+        if not re.fullmatch(r"master|replica-(0|[1-9][0-9]{0,8})", name):
+            raise InputError(f"{printable(name)} is no state of a run")
+        if f"{name}.safetensors" not in manifest["files"]:
+            raise InputError(f"{name}.safetensors is not among its files")
+        states[name] = put_arrays(skeleton, load_file(folder / f"{name}.safetensors"))
+    return states
+
+
+def _plain(spec: dict[str, Any]) -> dict[str, Any]:
+    """What a run was made with, as `parle_ray.runs.spec` writes it: names and plain values."""
+    for name, value in spec.items():
+        if not (value is None or isinstance(value, bool | int | float | str)):
+            raise InputError(f"{printable(name)} of its spec is no plain value")
+    return spec
+
+
+def _regular(file: Path) -> Path:
+    """The same; a pipe would be waited for, and a device read for ever."""
+    if not file.is_file():
+        raise InputError(f"{printable(file.name)} is missing, or no file")
+    return file
 
 
 def _seal(manifest: Any) -> str:
@@ -156,5 +189,5 @@ def _seal(manifest: Any) -> str:
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
+    with _regular(file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

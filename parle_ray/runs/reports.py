@@ -104,18 +104,39 @@ class Reports:
 
 
 def read(run: Folder) -> list[Report]:
-    """The reports in a run folder; a torn last line, left by a kill, is passed over."""
+    """The reports in a run folder, up to the first line that is none.
+
+    A torn last line, left by a kill, is such a line.
+
+    Raises:
+        StorageError: the file is there and cannot be read.
+    """
     try:
         text = run.read(NAME).decode(errors="replace")
     except FileNotFoundError:
         return []
-    found = []
-    for line in text.splitlines():
+    except OSError as error:
+        raise StorageError(f"{run}/{NAME} cannot be read: {error}") from error
+    found: list[Report] = []
+    for line in text.split("\n"):
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            report = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _is_report(report):
+            break
+        found.append(report)
     return found
+
+
+def _is_report(line: Any) -> bool:
+    """Whether it has the number of a round and, beside it, numbers alone."""
+    if not isinstance(line, dict) or type(line.get("round")) is not int or line["round"] < 1:
+        return False
+    return all(
+        value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
+        for value in line.values()
+    )
 
 
 def _lines(reports: list[Report]) -> bytes:

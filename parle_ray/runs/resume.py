@@ -9,11 +9,12 @@ import torch
 
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import Packed, dtype_name
-from parle_ray.errors import InputError, UserCodeError
+from parle_ray.errors import InputError, UserCodeError, printable
 from parle_ray.runs import checkpoint
 from parle_ray.runs.checkpoint import Cut
 from parle_ray.runs.spec import changes
 from parle_ray.runs.storage import Folder
+from parle_ray.runs.trial import misfit
 from parle_ray.task import Task
 
 
@@ -66,7 +67,7 @@ class _Mine:
                 f"model_fn, inner_optimizer_fn or lr_scheduler_fn: {type(error).__name__}: "
                 f"{error}\n{traceback.format_exc()}"
             ) from None
-        self._strategy = task.strategy
+        self._task, self._strategy = task, task.strategy
         self._model = {
             name: (dtype_name(tensor.dtype), list(tensor.shape))
             for name, tensor in flat.module.state_dict().items()
@@ -79,7 +80,10 @@ class _Mine:
         Raises:
             InputError: says what is different.
         """
-        reason = next(self._misfits(cut), None)
+        try:
+            reason = next(self._misfits(cut), None) or misfit(self._task, cut.resume)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # made by no run
+            reason = f"has no states of a run ({printable(f'{type(error).__name__}: {error}')})"
         if reason is not None:
             raise InputError(f"{label}: {reason}")
 
@@ -87,7 +91,7 @@ class _Mine:
         """The optimiser's options, which go on as they were saved, where they are others now."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-            for _ in range(cut.round):
+            for _ in range(min(cut.round, self._task.num_rounds or cut.round)):
                 if self._scheduler is not None:
                     self._scheduler.step()
         for state in _first(cut):
@@ -95,7 +99,7 @@ class _Mine:
                 for name in sorted(saved.keys() & group.keys() - {"params"}):
                     if not isinstance(saved[name], Packed) and saved[name] != group[name]:
                         yield (
-                            f"the optimiser goes on with {name} {saved[name]} as saved, "
+                            f"the optimiser goes on with {name} {printable(saved[name])} as saved, "
                             f"not {group[name]}"
                         )
 
@@ -103,12 +107,12 @@ class _Mine:
         """Each later one can count on the earlier."""
         was, now = cut.spec.get("strategy.class"), type(self._strategy).__name__
         if was != now:
-            yield f"was made by the strategy {was}, not {now}"
+            yield f"was made by the strategy {printable(was)}, not {now}"
         for name in sorted(cut.model.keys() | self._model.keys()):
             if cut.model.get(name) != self._model.get(name):
                 yield (
-                    f"is of another model: {name} is {_shape(cut.model.get(name))} there and "
-                    f"{_shape(self._model.get(name))} in model_fn's"
+                    f"is of another model: {printable(name)} is {_shape(cut.model.get(name))} "
+                    f"there and {_shape(self._model.get(name))} in model_fn's"
                 )
         vector = cut.resume.master["vector"]
         if (vector.array.size, vector.dtype) != self._vector:
@@ -126,7 +130,8 @@ class _Mine:
             if [len(g["params"]) for g in saved] != [len(g["params"]) for g in mine]:
                 yield "inner_optimizer_fn groups the parameters otherwise"
             if not all(_alike(*pair) for pair in zip(saved, mine, strict=True)):
-                yield f"inner_optimizer_fn gives another optimiser, that one had {sorted(saved[0])}"
+                had = printable(sorted(saved[0]))
+                yield f"inner_optimizer_fn gives another optimiser, that one had {had}"
             if not _alike(state["scheduler"] or {}, self._schedule()):
                 yield "lr_scheduler_fn gives another schedule"
 
@@ -151,4 +156,4 @@ def _alike(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
 
 
 def _shape(entry: tuple[str, list[int]] | None) -> str:
-    return "absent" if entry is None else f"{entry[0]} {tuple(entry[1])}"
+    return "absent" if entry is None else printable(f"{entry[0]} {tuple(entry[1])}")

@@ -51,9 +51,10 @@ class RunFolder:
             trial = f".writable-{secrets.token_hex(4)}"  # nobody else's: two may come at once
             self.folder.write(trial, b"")
             self.folder.remove(trial)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: of a NUL
+            reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"storage_path: {self.folder} cannot be written to ({error.strerror or error}); "
+                f"storage_path: {self.folder} cannot be written to ({reason}); "
                 "give a folder that you may write to"
             ) from error
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from parle_ray.cluster.wire import Packed
-from parle_ray.errors import StorageError
+from parle_ray.errors import InputError, StorageError, printable
 
 
 def take_arrays(tree: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -32,13 +32,25 @@ def take_arrays(tree: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def put_arrays(skeleton: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The tree again."""
+    """The tree again.
+
+    Raises:
+        InputError: an array is not of the dtype that the skeleton says.
+        KeyError, TypeError, ValueError: it is no skeleton, or not that of these arrays.
+    """
     if isinstance(skeleton, list):
         return [put_arrays(item, arrays) for item in skeleton]
     if isinstance(skeleton, dict) and "$tensor" in skeleton:
-        return Packed(arrays[skeleton["$tensor"]], skeleton["dtype"])
+        return _packed(arrays[skeleton["$tensor"]], skeleton["dtype"])
     if isinstance(skeleton, dict) and "$dict" in skeleton:
         return {key: put_arrays(value, arrays) for key, value in skeleton["$dict"]}
     if isinstance(skeleton, dict):
         return tuple(put_arrays(item, arrays) for item in skeleton["$tuple"])
     return skeleton
+
+
+def _packed(array: np.ndarray, dtype: Any) -> Packed:
+    """bfloat16 travels as int16; every other dtype has the name that NumPy gives it."""
+    if dtype != array.dtype.name and (dtype, array.dtype.name) != ("bfloat16", "int16"):
+        raise InputError(f"an array of {array.dtype} is said to be {printable(dtype)}")
+    return Packed(array, dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from parle_ray.errors import printable
 from parle_ray.task import Task
 
 APART = {"name", "storage_path", "address", "max_failures", "checkpoint_every", "evaluate_every"}
@@ -58,7 +59,7 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ['strategy.rho was 4.0, is 1.0']
     """
     return [
-        f"{name} was {was.get(name)}, is {now.get(name)}"
+        f"{printable(name)} was {printable(was.get(name))}, is {printable(now.get(name))}"
         for name in sorted(was.keys() | now.keys())
         if was.get(name) != now.get(name)
     ]

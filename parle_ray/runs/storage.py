@@ -87,7 +87,10 @@ class LocalFolder(Folder):
         os.makedirs(self.path, exist_ok=True)
 
     def read(self, name: str) -> bytes:
-        return self._at(name).read_bytes()
+        file = self._at(name)
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise OSError(f"{file} is no file")
+        return file.read_bytes()
 
     def append(self, name: str, content: bytes) -> None:
         """Put `content` at the end of a file."""

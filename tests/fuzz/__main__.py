@@ -1,6 +1,8 @@
 """The command line of the fuzzer.
 
 python -m tests.fuzz configs --cases 10000 --seed 0
+python -m tests.fuzz checkpoints --cases 2000 --seed 0
+python -m tests.fuzz hostile
 """
 
 import argparse
@@ -9,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz import configs
+from tests.fuzz import checkpoints, configs, hostile
 from tests.fuzz.harness import run
 
-KINDS = {"configs": configs.cases}
+KINDS = {"configs": configs.cases, "checkpoints": checkpoints.cases, "hostile": hostile.cases}
 
 
 def main() -> int:
@@ -30,7 +32,7 @@ def main() -> int:
     ends = ", ".join(f"{number:,} {end}" for end, number in sorted(tally.ends.items()))
     seconds = time.monotonic() - start
     failed = len(tally.failures)
-    print(f"{arguments.cases:,} {arguments.kind}: {ends}, {failed} failed, {seconds:.0f} s")
+    print(f"{tally.count:,} {arguments.kind}: {ends}, {failed} failed, {seconds:.0f} s")
     return int(bool(tally.failures))
 
 

@@ -66,12 +66,17 @@ def cases(number: int, seed: int, folder: Path) -> Iterator[Case]:
     """So many cases; `folder` takes the file of each."""
     draw = random.Random(seed)
     seeds = [yaml.safe_load(file.read_text()) for file in sorted(SEEDS)]
-    _train(["--optimizer=os.system"])  # jsonargparse starts Python, once, to find type stubs
+    look_for_stubs()
     seeds.append(yaml.safe_load(_printed([])))
     for i in range(number):
         text = _text(draw, draw.choice(seeds))
         argv = _arguments(draw) if draw.random() < 0.3 else []
         yield f"config {i} of seed {seed}: {argv} {text!r}", _case(text, argv, folder)
+
+
+def look_for_stubs() -> None:
+    """jsonargparse starts Python to find them, once in a process."""
+    _train(["--optimizer=os.system"])
 
 
 def _case(text: str, argv: list[str], folder: Path) -> Callable[[], str]:

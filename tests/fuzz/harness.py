@@ -31,10 +31,12 @@ class Tally:
 
     Attributes:
         ends: words that the cases returned, such as "read" and "refused", with their numbers.
+        count: of the cases.
         failures: `(description, what happened)` of each case that should not have ended so.
     """
 
     ends: Counter[str] = field(default_factory=Counter)
+    count: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -43,6 +45,7 @@ def run(cases: Iterable[Case]) -> Tally:
     tally = Tally()
     for description, case in cases:
         events: list[str] = []
+        tally.count += 1
         try:
             with _limited(), _watched(events):
                 tally.ends[case()] += 1
