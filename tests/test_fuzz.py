@@ -14,16 +14,16 @@ def test_mutated_configurations_are_read_or_refused_in_one_message(tmp_path: Pat
 
 
 def test_a_damaged_or_forged_checkpoint_is_gone_on_with_or_passed_over(tmp_path: Path) -> None:
-    tally = run(checkpoints.cases(20, 1, tmp_path))
+    tally = run(checkpoints.cases(8, 1, tmp_path))
     assert not tally.failures
-    assert tally.count == sum(tally.ends.values()) == 20
+    assert tally.count == sum(tally.ends.values()) == 8
     assert min(tally.ends["read"], tally.ends["refused"]) > 0
 
 
 def test_a_hostile_configuration_is_refused_in_one_line_and_runs_nothing(tmp_path: Path) -> None:
-    tally = run(hostile.cases(20, 0, tmp_path))
+    tally = run(hostile.cases(12, 0, tmp_path))
     assert not tally.failures
-    assert tally.ends == {"refused": 20}
+    assert tally.ends == {"refused": 12}
 
 
 def test_the_fuzzer_notices_code_that_runs_and_another_error(tmp_path: Path) -> None:

@@ -2,34 +2,24 @@
 
 import importlib.util
 import os
-import shutil
+import re
 import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from parle_ray.cli import no_arguments
+from parle_ray.console.dashboard import dashboard
+from parle_ray.console.finding import Finding
+from parle_ray.console.room import space
 
 PATIENCE_S = 3.0
-SHARED_MEMORY = Path("/dev/shm")
-GB = 1e9
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        state: `"ok"`, `"warn"` or `"fail"`.
-        fix: what to do; empty where all is well.
-    """
-
-    state: str
-    what: str
-    fix: str = ""
+TESTED = {"torch": (2, 14), "ray": (2, 60)}
+"""The versions from which on this is known to work."""
+PULL_TIMEOUT = "RAY_object_manager_pull_timeout_ms"
 
 
 def doctor(argv: Sequence[str], prog: str) -> int:
@@ -52,7 +42,7 @@ def versions() -> Iterator[Finding]:
     yield Finding("ok" if known else "fail", f"Python {sys.version.split()[0]}", fix)
     for name in ("torch", "ray", "numpy", "safetensors", "pyarrow", "jsonargparse", "rich"):
         try:
-            yield Finding("ok", f"{name} {metadata.version(name)}")
+            yield _version(name, metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding("fail", f"{name} is not installed", "pip install -r requirements.txt")
     dashboard = all(importlib.util.find_spec(name) for name in ("aiohttp", "aiohttp_cors"))
@@ -64,6 +54,18 @@ def versions() -> Iterator[Finding]:
             "ray[default] is not installed: no dashboard, no `ray job submit`",
             "pip install -r requirements.txt",
         )
+
+
+def _version(name: str, version: str) -> Finding:
+    least = TESTED.get(name, (0,))
+    if tuple(int(part) for part in re.findall(r"\d+", version)[: len(least)]) >= least:
+        return Finding("ok", f"{name} {version}")
+    wanted = ".".join(map(str, least))
+    return Finding(
+        "warn",
+        f"{name} {version} is older than {wanted}, the oldest that is tested",
+        "pip install -r requirements.txt",
+    )
 
 
 def device() -> Iterator[Finding]:
@@ -101,6 +103,30 @@ def cluster() -> Iterator[Finding]:
             f"nothing listens at RAY_ADDRESS {address} ({error})",
             "start the cluster (`ray start --head` there), or unset RAY_ADDRESS",
         )
+
+
+def slow_links() -> Iterator[Finding]:
+    """Ray's patience with an object on its way between nodes."""
+    known, name = os.environ.get(PULL_TIMEOUT), urlsplit(f"//{_address()}").hostname
+    if known is not None and not known.isdigit():
+        yield Finding(
+            "warn", f"{PULL_TIMEOUT} is {known!r}, no number", f"export {PULL_TIMEOUT}=600000"
+        )
+    elif known is not None:
+        yield Finding("ok", f"{PULL_TIMEOUT}: {int(known) / 1000:g} s for an object between nodes")
+    elif name not in (None, "127.0.0.1", "localhost", "::1"):
+        yield Finding(
+            "ok",
+            f"{PULL_TIMEOUT} is not set: an object that takes longer than 10 s is fetched again",
+            f"if a vector does (44 MB at 35 Mbit/s): export {PULL_TIMEOUT}=600000 on every node "
+            "before `ray start`",
+        )
+
+
+def _address() -> str:
+    """host:port of `RAY_ADDRESS`; empty if a run would start Ray here."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address in ("local", "auto") else address.rpartition("://")[2]
 
 
 def _door(address: str) -> Finding:
@@ -146,27 +172,6 @@ def authentication() -> Iterator[Finding]:
         )
 
 
-def space() -> Iterator[Finding]:
-    """Disk for runs and shared memory for the object store."""
-    home = Path.home()
-    for path, need, what in (
-        (home, 5 * GB, "runs and checkpoints"),
-        (Path("/tmp"), 5 * GB, "Ray's session"),
-        (SHARED_MEMORY, 1 * GB, "the object store"),
-    ):
-        if not path.exists():
-            continue
-        free = shutil.disk_usage(path).free
-        text = f"{path}: {free / GB:.1f} GB free for {what}"
-        if free < need:
-            fix = f"make room, at least {need / GB:.0f} GB"
-            if path == SHARED_MEMORY:
-                fix += "; in Docker: docker run --shm-size=4g"
-            yield Finding("warn", text, fix)
-        else:
-            yield Finding("ok", text)
-
-
 def image_sets() -> Iterator[Finding]:
     """Which data sets are here."""
     if importlib.util.find_spec("torch") is None:
@@ -187,7 +192,9 @@ CHECKS: list[Callable[[], Iterator[Finding]]] = [
     versions,
     device,
     cluster,
+    slow_links,
     authentication,
+    dashboard,
     space,
     image_sets,
 ]
