@@ -36,7 +36,12 @@ class Generators:
     def __enter__(self) -> None:
         assert self._outside is None, "the generators are installed already"
         self._outside = self._capture()
-        self._install(self._inside)
+        try:
+            self._install(self._inside)
+        except BaseException:  # a state that is none, half installed
+            self._install(self._outside)
+            self._outside = None
+            raise
 
     def __exit__(
         self,

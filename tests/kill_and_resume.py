@@ -183,6 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=2, help="in one run, at most")
     parser.add_argument("--exactly", action="store_true", help="in each run so many")
     arguments = parser.parse_args(argv)
+    if os.environ.get("RAY_AUTH_MODE") != "token":  # which Ray reads when it is imported
+        again = [sys.executable, "-m", "tests.kill_and_resume", *(argv or sys.argv[1:])]
+        os.execve(sys.executable, again, os.environ | {"RAY_AUTH_MODE": "token"})
     began, same = time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="parle-") as folder, cluster(Path(folder)) as address:
         root = Path(folder)

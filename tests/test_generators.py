@@ -110,3 +110,29 @@ def test_an_error_inside_puts_the_outside_back() -> None:
         fail()
     assert outside() == before
     drawn_within(generators)  # can be entered again
+
+
+def test_a_state_that_would_read_beside_numpys_memory_is_refused() -> None:
+    for position in (-1, 625, 10**9):
+        generators = Generators(0)
+        state = generators.state_dict()
+        state["numpy"]["rest"][0] = position
+        generators.load_state_dict(state)
+        before = torch.get_rng_state()
+        with pytest.raises(ValueError, match=f"cannot stand at {position}"), generators:
+            pass
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_replica_on_a_gpu_goes_on_from_the_state_of_one_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.zeros(16, dtype=torch.uint8))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state: None)
+    on_cpu, on_gpu = Generators(0), Generators(1, cuda=True)
+    on_gpu.load_state_dict(on_cpu.state_dict())
+    drawn = []
+    for generators in (on_cpu, on_gpu):
+        with generators:
+            drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)

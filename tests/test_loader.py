@@ -167,6 +167,8 @@ def test_a_state_taken_while_a_batch_is_in_use_names_the_next() -> None:
 def test_a_state_of_another_loader_is_refused() -> None:
     with pytest.raises(InputError, match="does not fit: a pass has 4 batches of 7"):
         loader_of(image_set(30)).load_state_dict({"epoch": 0, "batch": 5})
+    with pytest.raises(InputError, match="has no whole epoch and batch"):
+        loader_of(image_set(30)).load_state_dict({"epoch": float("inf")})  # type: ignore[dict-item]
 
 
 def test_a_window_smaller_than_a_batch_is_one_batch_and_an_empty_one_is_refused() -> None:

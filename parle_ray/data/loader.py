@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parle_ray.data.augment import draw, flip_and_crop, padding
 from parle_ray.data.image_set import ImageSet
 from parle_ray.data.store import Batch, DeviceStore, HostStore, Store, normalise, statistics
-from parle_ray.errors import InputError
+from parle_ray.errors import InputError, printable
 
 _SHUFFLE, _AUGMENT = 1, 2  # two streams of random numbers for one (seed, rank, epoch)
 
@@ -116,11 +116,14 @@ class ImageLoader:
         Raises:
             InputError: a pass of this loader has no such batch.
         """
-        epoch, batch = int(state["epoch"]), int(state["batch"])
+        epoch, batch = state.get("epoch"), state.get("batch")
+        if not isinstance(epoch, int) or not isinstance(batch, int):
+            raise InputError(f"loader state {printable(dict(state))} has no whole epoch and batch.")
         if epoch < 0 or not 0 <= batch <= len(self):
             raise InputError(
-                f"loader state {dict(state)} does not fit: a pass has {len(self)} batches of "
-                f"{self._batch_size}. Resume with the batch_size, data and fraction of the run."
+                f"loader state {printable(dict(state))} does not fit: a pass has {len(self)} "
+                f"batches of {self._batch_size}. Resume with the batch_size, data and fraction of "
+                "the run."
             )
         self._epoch, self._batch = divmod(epoch * len(self) + batch, len(self))
 

@@ -48,16 +48,17 @@ REPORTS = [
 
 
 def cases(number: int, seed: int, folder: Path) -> Iterator[Case]:
-    """The first so many of all; `folder` takes the files. There is nothing to draw."""
+    """All, or so many from the table's beginning to its end; `folder` takes the files."""
     canary = folder / "canary"
-    for count, (what, run) in enumerate(_all(folder, canary)):
-        if count == number:
-            return
-        yield f"hostile file {count}: {what}", watching(run, canary)
+    table = [*_all(folder, canary)]
+    step = max(1, len(table) // number)
+    look_for_stubs()
+    write(folder / "first", task(Parle()), [1], {})  # torch imports its compiler, once
+    for what, run in table[seed % step :: step]:
+        yield f"hostile file: {what}", watching(run, canary)
 
 
 def _all(folder: Path, canary: Path) -> Iterator[Case]:
-    look_for_stubs()
     for what, text in hostile_configs.table(canary):
         yield f"configuration, {what}", _config(folder, text)
     for what, name, files in hostile_data.table(Canary(canary)):
@@ -68,7 +69,6 @@ def _all(folder: Path, canary: Path) -> Iterator[Case]:
         yield f"storage path, {what}", _refuses(partial(RunFolder, path, "run"))
     for line in REPORTS:
         yield f"result.json {line[:40]!r}", _report(folder, line)
-    write(folder / "first", task(Parle()), [1], {})  # torch imports its compiler, once
     for what in ("outside", "sealed_foreign"):
         for seed in range(10):
             yield f"checkpoint, {what} {seed}", _checkpoint(folder, what, seed, canary)

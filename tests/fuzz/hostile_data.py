@@ -137,5 +137,8 @@ def _nested(depth: int) -> bytes:
 
 def _bomb() -> bytes:
     """1 GB of zeros in 1 MB."""
-    packer, chunk = zlib.compressobj(), bytes(2**20)
-    return b"".join([*(packer.compress(chunk) for _ in range(1024)), packer.flush()])
+    packer = zlib.compressobj()
+    first, again = (
+        packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2)
+    )
+    return first + 1023 * again
