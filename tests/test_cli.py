@@ -82,6 +82,7 @@ FILES = {
     "optimizer: {class_path: AdamW, init_args: {l: 1}}": ["optimizer.l", "'lr'"],
     "data: [\n x: }": ["config", "YAML", "line 2"],
     "- 3": ["config"],
+    "num_rounds: 3\nconfig: {a: 1}": ["config", "--print_config"],
     "": ["config"],
 }
 

@@ -95,7 +95,10 @@ def parse(
         TypeError,
         ValueError,
     ) as error:
-        raise InputError(shorten(str(error), kind)) from error
+        told = shorten(str(error), kind)
+        if isinstance(error, AttributeError) and told == str(error):
+            told = f"config: it is not built as a configuration is ({error}); see --print_config"
+        raise InputError(told) from error
 
 
 def to_yaml(config: Config) -> str:
