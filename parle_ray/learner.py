@@ -43,6 +43,9 @@ class Learner:
         rank: which replica this is, from 0.
         incarnation: how many replicas of this rank there were before; a new one draws other
             random numbers.
+
+    Attributes:
+        task: from `start` on; its functions may be replaced between two steps.
     """
 
     def __init__(self, task: Task, rank: int, incarnation: int = 0) -> None:
@@ -81,7 +84,7 @@ class Learner:
         Args:
             task: fitted to the run, so that schedules know its length.
         """
-        self._task = task
+        self.task = task
         inner, self._scheduler = task.optimizer(self._flat)
         self._replica = Replica(self._flat, inner, task.strategy)
         if master is not None:
@@ -101,14 +104,14 @@ class Learner:
             receive: gives the answer to the push of the round before; called once, at the moment
                 when the strategy cannot do without it.
         """
-        replica, overlaps = self._replica, self._task.strategy.overlaps
+        replica, overlaps = self._replica, self.task.strategy.overlaps
         losses, samples, alive = [], 0, True
         self._schedule(round)
         with self._generators:
             if not overlaps:
                 replica.begin(round, self._read(receive()))
             lr = float(replica.inner.param_groups[0]["lr"])
-            for _ in range(self._task.strategy.sync_every):
+            for _ in range(self.task.strategy.sync_every):
                 loss, size = self._gradient()
                 replica.local_step(round)
                 losses.append(loss)
@@ -121,7 +124,7 @@ class Learner:
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""
-        if not self._task.strategy.overlaps:
+        if not self.task.strategy.overlaps:
             self._replica.begin(round, self._read(reply))
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,11 +179,11 @@ class Learner:
 
     def _gradient(self) -> tuple[Tensor, int]:
         """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""
-        execution = self._task.execution
+        execution = self.task.execution
         batch = execution.place(self._stream.next(), self._device)
         self._flat.gradient.zero_()
         with execution.precision(self._device):
-            loss = self._task.loss_fn(self._module, batch)
+            loss = self.task.loss_fn(self._module, batch)
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
             raise InputError(

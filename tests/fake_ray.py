@@ -159,7 +159,7 @@ class Method:
 
     def remote(self, *args: Any) -> Any:
         me().count()
-        method = getattr(self._actor.instance, self._name)
+        method = self._method()
         group = getattr(method, "__ray_concurrency_group__", None)
 
         def call() -> Any:
@@ -172,6 +172,12 @@ class Method:
         refs = [Ref() for _ in range(self._num_returns)]
         self._actor.threads(group).put(call, refs)
         return refs[0] if self._num_returns == 1 else refs
+
+    def _method(self) -> Any:
+        instance = self._actor.instance
+        if self._name == "__ray_call__":
+            return lambda function, *args: function(instance, *args)
+        return getattr(instance, self._name)
 
 
 class Actor:

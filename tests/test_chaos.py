@@ -7,15 +7,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ray.exceptions import ObjectLostError
 from torch import nn
 
-from parle_ray.chaos import injector
-from parle_ray.chaos.kinds import KINDS, Mishap, marks
+from parle_ray.chaos import full_disk, injector, kinds
+from parle_ray.chaos.kinds import KINDS, Mishap, at_work, marks
 from parle_ray.chaos.schedule import Fault, storm
 from parle_ray.chaos.show import fault_lines, table
 from parle_ray.chaos.verdict import Seen, Struck, as_row, broken, by_kind, recovery_s
 from parle_ray.cli import main
+from parle_ray.cluster.memory import Memory
 from parle_ray.errors import InputError
+from parle_ray.runs.storage import LocalFolder, open_folder
 from parle_ray.strategies import Parle
 from parle_ray.task import Task
 from tests.cluster import task
@@ -61,6 +64,8 @@ def test_a_fault_that_cannot_be_is_refused(wrong, named):
         ("--num_rounds 5 --num_faults x", "num_faults"),
         ("--num_rounds 5 --baseline maybe", "baseline"),
         ("--num_faults 5", "num_rounds"),
+        ("--num_rounds 5 --faults kill,remove_node", "--nodes 2"),
+        ("--num_rounds 5 --nodes 3 --address a:1", "leave --address out"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_do(capsys, arguments, named):
@@ -79,14 +84,16 @@ class Replica:
 
     def __init__(self):
         made = Task(strategy=Parle(), num_replicas=1, **task.arguments())
-        self._learner = SimpleNamespace(_task=made)
-
-    def _own(self, round, push):
-        return push
+        self.learner, self.memory = SimpleNamespace(task=made), Memory()
 
     def loss(self):
         module, (x, labels) = nn.Linear(10, 3), task.data()
-        return self._learner._task.loss_fn(module, (x, labels))
+        return self.learner.task.loss_fn(module, (x, labels))
+
+    def hands_over(self, round, push):
+        told, given, state = self.memory.answer(0, round, ({"round": round}, push, None))
+        assert told["round"] == round or marks(self), "only a fault changes it"
+        return told["round"], given
 
 
 def strike(kind, replica=None, **where):
@@ -118,11 +125,66 @@ def test_a_loss_raises_once_and_never_the_same():
 def test_a_push_is_short_once_and_one_that_is_none_is_let_pass():
     replica, push = Replica(), np.ones(5)
     strike("corrupt", replica)
-    assert replica._own(0, None) is None
+    assert replica.hands_over(0, None) == (0, None)
     assert marks(replica) == 0
-    assert len(replica._own(1, push)) == 4
-    assert len(replica._own(2, push)) == 5
+    assert len(replica.hands_over(1, push)[1]) == 4
+    assert len(replica.memory.again(1)[1]) == 5, "what it remembers is whole"
+    assert len(replica.hands_over(2, push)[1]) == 5
     assert marks(replica) == 1
+
+
+def test_a_push_comes_twice_and_what_it_took_the_place_of_is_remembered():
+    replica, first, second = Replica(), np.ones(5), np.zeros(5)
+    strike("duplicate", replica)
+    assert replica.hands_over(4, first)[1] is first, "there is none before it"
+    assert replica.hands_over(5, second) == (4, first)
+    assert replica.memory.again(5)[1] is second
+    assert replica.hands_over(6, second) == (6, second)
+
+
+def test_a_push_is_lost_once():
+    exchange = SimpleNamespace(master=Taker())
+    coordinator = SimpleNamespace(exchange=exchange)
+    strike("drop", coordinator, rank=None)
+    with pytest.raises(ObjectLostError, match="replica 2"):
+        exchange.master.take(2, 5, 5)
+    assert exchange.master.take(2, 5, 5) == 40
+    assert marks(coordinator) == 1
+
+
+class Taker:
+    """As much of a master as faults reach for."""
+
+    def take(self, rank, round, seen):
+        return 40
+
+
+def test_a_disk_is_full_for_some_seconds(tmp_path, monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr(full_disk.time, "monotonic", lambda: now[0])
+    driver, folder = SimpleNamespace(), open_folder(tmp_path)
+    folder.write("old", b"whole")
+    real = LocalFolder.write
+    strike("disk_full", driver, rank=None, seconds=3.0)
+    now[0] += 99.0
+    assert marks(driver) == 0, "it begins with the first that is written"
+    for verb, rest in (("write", [b""]), ("append", [b""]), ("keep", [])):
+        with pytest.raises(OSError, match="No space left"):
+            getattr(folder, verb)("old", *rest)
+    assert folder.read("old") == b"whole"
+    now[0] += 3.0
+    folder.write("new", b"there is space")
+    assert LocalFolder.write is real
+    assert marks(driver) == 1
+
+
+def test_only_a_replica_that_is_at_work_on_a_node_that_may_go_loses_its_node(monkeypatch):
+    replica = SimpleNamespace(at_work=True)
+    for on_head, loses in ((True, False), (False, True)):
+        monkeypatch.setattr(kinds, "is_head", lambda head=on_head: head)
+        assert at_work(replica, True) is loses
+        assert at_work(replica, False)
+        assert not at_work(SimpleNamespace(at_work=False), True)
 
 
 def ends(kind, **where):

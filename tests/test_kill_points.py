@@ -8,8 +8,11 @@ import torch
 from ray.exceptions import ObjectLostError
 from ray.train import ScalingConfig
 
+from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.memory import Memory
 from parle_ray.cluster.supervisor import Supervisor
+from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import unpack_tree
 from parle_ray.strategies import STRATEGIES, DiLoCo, Parle, Strategy
 from tests.fake_ray import Actor, FakeRay, Process
@@ -24,7 +27,7 @@ MODULES = [
     "evaluations",
     "replica_actor",
 ]
-DRIVERS = ["supervisor", "crew", "hiring", "recovery", "reports", "undertaker"]
+DRIVERS = ["supervisor", "crew", "hiring", "recovery", "reports", "undertaker", "watch"]
 NUM_ROUNDS = 2
 
 
@@ -154,3 +157,51 @@ def test_wherever_the_coordinator_is_killed_no_bit_changes(
         assert losses == expected, die_at
         assert torch.equal(master["vector"], outcome.master), die_at
     assert die_at > 30
+
+
+class Once:
+    """Stands before a method: in its k-th call `instead` is called, with the method first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: Any, name: str, k: int) -> None:
+        self.calls, method = 0, getattr(kind, name)
+
+        def call(*args: Any) -> Any:
+            self.calls += 1
+            return self.instead(method, *args) if self.calls == k else method(*args)
+
+        monkeypatch.setattr(kind, name, call)
+
+    def instead(self, method: Any, *args: Any) -> Any:
+        raise ObjectLostError("a push", None, "")
+
+
+class Older(Once):
+    """A push of the round before is handed over once more."""
+
+    def instead(self, method: Any, *args: Any) -> Any:
+        memory, generation, round, walked = args
+        method(memory, generation, round, walked)
+        return memory.again(round - 1)
+
+
+@pytest.mark.parametrize("tree", [None, 2])
+@pytest.mark.parametrize(
+    ("fault", "place"),
+    [(Once, (Whole, "take", 2)), (Older, (Memory, "answer", 4))],
+    ids=["lost", "twice"],
+)
+def test_a_push_that_is_lost_or_comes_twice_is_asked_for_again_and_no_bit_changes(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Once], place: tuple[Any, str, int], tree: int
+) -> None:
+    strategy = Parle(sync_every=2)
+    outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9))
+    kind, name, k = place
+    if tree and kind is Whole:
+        kind = Branches
+    made = fault(monkeypatch, kind, name, k)
+    rounds, losses, master, office = fit(monkeypatch, strategy, None, tree=tree)
+    assert made.calls >= 4
+    assert rounds == [1, 2]
+    assert losses == [report["loss"] for report in outcome.history]
+    assert torch.equal(master["vector"], outcome.master)
+    assert len(office.coordinators) == 1

@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def chaos(argv: Sequence[str], prog: str) -> int:
     if only_print:
         sys.stdout.write(to_yaml(config))
         return 0
-    kinds = [kind.strip() for kind in asked.faults.split(",") if kind.strip()]
+    kinds = _kinds(asked)
     recipe = make_recipe(config)
     from parle_ray.chaos.schedule import storm
 
@@ -45,13 +46,44 @@ def chaos(argv: Sequence[str], prog: str) -> int:
         seed=config.seed,
     )
     name = name_of_run(config, "chaos")
-    calm = _run(recipe, f"{name}_calm", []) if asked.baseline == "true" else None
-    told = _judge(asked, recipe, calm, _run(recipe, name, faults))
+    with ExitStack() as stack:
+        renew = _start_cluster(asked, config.address, stack)
+        calm = _run(recipe, f"{name}_calm", []) if asked.baseline == "true" else None
+        told = _judge(asked, recipe, calm, _run(recipe, name, faults, renew))
     told = {"command": [prog, "chaos", *argv], "seed": config.seed, **told}
     print("\n".join([*fault_lines(told["faults"]), *table(told)]))
     if asked.json:
         Path(asked.json).write_text(json.dumps(told, indent=1) + "\n")
     return 1 if told["broken"] else 0
+
+
+def _kinds(asked: argparse.Namespace) -> list[str]:
+    """Those that are asked for, or all that can be.
+
+    Raises:
+        InputError: one needs nodes that there are not.
+    """
+    if asked.faults is None:
+        return [name for name, kind in KINDS.items() if asked.nodes > 1 or not kind.node]
+    kinds = [kind.strip() for kind in asked.faults.split(",") if kind.strip()]
+    apart = [kind for kind in kinds if kind in KINDS and KINDS[kind].node]
+    if apart and asked.nodes < 2:
+        raise InputError(f"faults: {apart[0]!r} takes a node away; give --nodes 2 or more")
+    return kinds
+
+
+def _start_cluster(
+    asked: argparse.Namespace, address: str | None, stack: ExitStack
+) -> Callable[[], object]:
+    """A cluster of its own where one is asked for; what starts one more node there."""
+    if not asked.nodes and not asked.rpc_failures:
+        return lambda: None
+    if address:
+        raise InputError("nodes, rpc_failures: they start a cluster; leave --address out")
+    from parle_ray.chaos.local_cluster import LocalCluster, failing_calls
+
+    environment = failing_calls(asked.rpc_failures) if asked.rpc_failures else {}
+    return stack.enter_context(LocalCluster(max(2, asked.nodes), environment)).add
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -65,7 +97,20 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         exit_on_error=False,
     )
     parser.add_argument(
-        "--faults", default=",".join(KINDS), help="kinds, with commas between; all if not given"
+        "--faults", help="kinds, with commas between; all that there can be if not given"
+    )
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        default=0,
+        help="start a cluster of so many nodes on this machine, the first for the coordinator",
+    )
+    parser.add_argument(
+        "--rpc_failures",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="so many calls of actors are lost, and as many replies; starts a cluster",
     )
     parser.add_argument("--num_faults", type=int, default=20)
     parser.add_argument(
@@ -81,10 +126,15 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(recipe: Recipe, name: str, faults: Sequence[Any]) -> tuple[Any, Any]:
+def _run(
+    recipe: Recipe,
+    name: str,
+    faults: Sequence[Any],
+    renew: Callable[[], object] = lambda: None,
+) -> tuple[Any, Any]:
     from parle_ray.chaos.injector import Injector
 
-    injector = Injector(faults, run=name)
+    injector = Injector(faults, name, renew)
     try:
         return make_trainer(recipe, name, [injector]).fit(), injector
     finally:

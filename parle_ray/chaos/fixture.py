@@ -51,6 +51,22 @@ class Faults(Injector):
         """A push of a wrong shape."""
         self.add("corrupt", rank=rank, round=round)
 
+    def drop(self, *, round: int) -> None:
+        """A push is lost on its way to the coordinator."""
+        self.add("drop", round=round)
+
+    def duplicate(self, *, rank: int, round: int) -> None:
+        """A push comes again in place of the next."""
+        self.add("duplicate", rank=rank, round=round)
+
+    def disk_full(self, *, round: int, seconds: float) -> None:
+        """Nothing that the driver writes to the run folder can be written for so many seconds."""
+        self.add("disk_full", round=round, seconds=seconds)
+
+    def stop_coordinator(self, *, round: int) -> None:
+        """The coordinator stands still, and nobody wakes it."""
+        self.add("stop_coordinator", round=round)
+
     def kill_coordinator(self, *, round: int) -> None:
         """SIGKILL to the coordinator."""
         self.add("kill_coordinator", round=round)

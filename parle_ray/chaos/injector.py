@@ -15,7 +15,7 @@ from parle_ray.chaos.verdict import Seen, Struck
 from parle_ray.cluster.hiring import NAMESPACE
 
 PATIENCE_S = 30.0
-"""How long the code that a fault waits for may take to come by."""
+"""How long the code that a fault waits for may take to come by, or a process to end of one."""
 ANSWER_S = 10.0
 PING_S = 1.0
 """How long a target may take to say that it is at work; else another is struck before it."""
@@ -33,14 +33,22 @@ class Injector(UserCallback):
     Args:
         faults: more may be added before the run begins.
         run: its name; None: the only one on the cluster, else none is struck.
+        renew: starts a node in place of one that a fault has taken, in a thread of its own.
 
     Attributes:
         seen: what was reported when.
         struck: the faults of which it is known what became of them, in order.
     """
 
-    def __init__(self, faults: Sequence[Fault] = (), run: str | None = None) -> None:
-        self.faults, self.run = list(faults), run
+    def __init__(
+        self,
+        faults: Sequence[Fault] = (),
+        run: str | None = None,
+        renew: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.faults, self.run, self._renew = list(faults), run, renew
+        self._driver = _Driver()
+        self._sent = 0.0, 0
         self.seen: list[Seen] = []
         self.struck: list[Struck] = []
         self._news = threading.Condition()
@@ -85,17 +93,25 @@ class Injector(UserCallback):
                 self._wait(lambda: False, LOOK_S)
 
     def _struck(self, fault: Fault, why_not: str) -> None:
-        self.struck.append(Struck(fault, time.monotonic(), self.seen[-1].round, why_not))
+        self.struck.append(Struck(fault, *self._sent, why_not))
+
+    def _sends(self) -> None:
+        self._sent = time.monotonic(), self.seen[-1].round
 
     def _strike(self, fault: Fault) -> str | None:
         """None if its target is not at work; else why it did not happen, or an empty string."""
         kind, sent = KINDS[fault.kind], False
+        self._sends()
         try:
             actor = self._actor(fault.role)
-            if not _inside(actor, at_work, kind.role, timeout=PING_S):
+            if not _inside(actor, at_work, kind.node, timeout=PING_S):
                 return None
             before, sent = _inside(actor, marks), True
-            _inside(actor, kind.strike, fault, timeout=ANSWER_S + fault.seconds)
+            self._sends()
+            patience_s = PATIENCE_S if kind.ends else ANSWER_S
+            _inside(actor, kind.strike, fault, timeout=patience_s + fault.seconds)
+            if kind.node:
+                threading.Thread(target=self._renew, name="renew", daemon=True).start()
             return self._wait_for_mark(actor, before) if kind.waits else ""
         except RayActorError:
             if not sent:
@@ -108,6 +124,7 @@ class Injector(UserCallback):
         end = time.monotonic() + PATIENCE_S
         while not self._over and time.monotonic() < end:
             if _inside(actor, marks) > before:
+                self._sends()
                 return ""
             self._wait(lambda: False, LOOK_S)
         return f"nothing ran into it for {PATIENCE_S:.0f} s, or until the end of the run"
@@ -117,6 +134,8 @@ class Injector(UserCallback):
             self._news.wait_for(lambda: self._over or ready(), timeout)
 
     def _actor(self, role: str) -> Any:
+        if role == "driver":
+            return self._driver
         name = f"{self._name()}/{role}"
         try:
             return ray.get_actor(name, namespace=NAMESPACE)
@@ -134,7 +153,13 @@ class Injector(UserCallback):
         return self.run
 
 
+class _Driver:
+    """This process, beside the actors."""
+
+
 def _inside(actor: Any, function: Any, *args: Any, timeout: float = ANSWER_S) -> Any:
     """What a function says that is run in the process of an actor, with the actor as argument."""
+    if isinstance(actor, _Driver):
+        return function(actor, *args)
     call = actor.__ray_call__.options(concurrency_group=DOOR, max_task_retries=0)
     return ray.get(call.remote(function, *args), timeout=timeout)

@@ -2,6 +2,8 @@
 
 So it meets the process wherever it happens to be: in a step, in a push, with a master on its way.
 What strikes the user's code or a push waits there for the next one, and leaves a mark when it has.
+They reach into a run by `ReplicaActor.learner` and `.memory`, `Coordinator.exchange.master` and the
+verbs of `Folder`, and through nothing else.
 """
 
 import os
@@ -11,9 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+from ray.exceptions import ObjectLostError
 from torch import Tensor, nn
 
+from parle_ray.chaos.full_disk import fill
+from parle_ray.cluster.nodes import is_head
+from parle_ray.cluster.wire import form
+
+Walked = tuple[Any, ...]
+"""An answer of a replica: what is told, the stretches of its push, its state."""
 MARK = "struck_by_chaos"
 """The attribute of an actor that counts the faults which waited there and have struck."""
 
@@ -25,9 +33,10 @@ class Kind:
     Attributes:
         does: what happens, for people.
         strike: `(actor, fault) -> None`, run in the actor's process.
-        role: of the actor that it strikes.
+        role: of the actor that it strikes, or the driver.
         waits: it strikes later than it is sent (see `MARK`).
         ends: the process does not survive it.
+        node: it takes a whole node, other than the head's.
     """
 
     does: str
@@ -35,6 +44,7 @@ class Kind:
     role: str = "replica"
     waits: bool = False
     ends: bool = False
+    node: bool = False
 
 
 class Mishap(Exception):
@@ -47,6 +57,15 @@ def _kill(actor: Any, fault: Any) -> None:
 
 def _segfault(actor: Any, fault: Any) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _remove_node(actor: Any, fault: Any) -> None:
+    """Ray's workers are the children of their node's raylet, and follow it."""
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def _stop_for_good(actor: Any, fault: Any) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _stop(actor: Any, fault: Any) -> None:
@@ -69,29 +88,63 @@ def _nan(replica: Any, fault: Any) -> None:
 
 
 def _spoil_loss(replica: Any, spoil: Callable[[Tensor], Tensor]) -> None:
-    learner = replica._learner
-    task = learner._task
+    learner = replica.learner
+    task = learner.task
 
     def loss_fn(module: nn.Module, batch: Any) -> Tensor:
-        learner._task = task
+        learner.task = task
         _mark(replica)
         return spoil(task.loss_fn(module, batch))
 
-    learner._task = replace(task, loss_fn=loss_fn)
+    learner.task = replace(task, loss_fn=loss_fn)
 
 
 def _corrupt(replica: Any, fault: Any) -> None:
-    own = replica._own
-
-    def cut_short(round: int, push: Any) -> np.ndarray[Any, Any] | None:
-        array: np.ndarray[Any, Any] | None = own(round, push)
-        if array is None:
+    def cut_short(answer: Walked) -> Walked | None:
+        told, *pushes, state = answer
+        if pushes[-1] is None:
             return None
-        del replica._own
-        _mark(replica)
-        return array[:-1]
+        pushes[-1] = pushes[-1][:-1]
+        if "form" in told:
+            told = told | {"form": form(pushes[0])}
+        return told, *pushes, state
 
-    replica._own = cut_short
+    _spoil_answer(replica, cut_short)
+
+
+def _duplicate(replica: Any, fault: Any) -> None:
+    _spoil_answer(replica, lambda answer: replica.memory.again(answer[0]["round"] - 1))
+
+
+def _spoil_answer(replica: Any, spoil: Callable[[Walked], Walked | None]) -> None:
+    """Something else is handed over than the replica remembers, once."""
+    memory = replica.memory
+
+    def answer(generation: int, round: int, walked: Walked) -> Walked:
+        given: Walked = type(memory).answer(memory, generation, round, walked)
+        spoilt = spoil(given)
+        if spoilt is None:
+            return given
+        del memory.answer
+        _mark(replica)
+        return spoilt
+
+    memory.answer = answer
+
+
+def _drop(coordinator: Any, fault: Any) -> None:
+    master = coordinator.exchange.master
+
+    def take(rank: int, round: int, seen: int) -> int | None:
+        del master.take
+        _mark(coordinator)
+        raise ObjectLostError(f"the push of replica {rank}", None, "")
+
+    master.take = take
+
+
+def _disk_full(driver: Any, fault: Any) -> None:
+    fill(fault.seconds, lambda: _mark(driver))
 
 
 def _mark(actor: Any) -> None:
@@ -103,11 +156,13 @@ def marks(actor: Any) -> int:
     return getattr(actor, MARK, 0)
 
 
-def at_work(actor: Any, role: str) -> bool:
-    """Whether this actor is past its start, so that a fault strikes a run and not its beginning."""
-    if role == "replica":
-        return hasattr(getattr(actor, "_learner", None), "_replica")
-    return role != "coordinator" or hasattr(actor, "_exchange")
+def at_work(actor: Any, needs_node: bool) -> bool:
+    """Whether this actor is past its start, so that a fault strikes a run and not its beginning.
+
+    Args:
+        needs_node: and whether it runs on a node that may go.
+    """
+    return getattr(actor, "at_work", True) and not (needs_node and is_head())
 
 
 KINDS: dict[str, Kind] = {
@@ -117,8 +172,25 @@ KINDS: dict[str, Kind] = {
     "raise": Kind("loss_fn raises in a replica", _raise, waits=True, ends=True),
     "nan": Kind("loss_fn returns NaN in a replica", _nan, waits=True),
     "corrupt": Kind("a push is one element short", _corrupt, waits=True),
+    "drop": Kind("a push is lost on its way", _drop, role="coordinator", waits=True),
+    "duplicate": Kind("a push comes again in place of the next", _duplicate, waits=True),
+    "disk_full": Kind(
+        "nothing can be written for some seconds (ENOSPC)", _disk_full, role="driver", waits=True
+    ),
     "kill_coordinator": Kind(
         "the coordinator is killed (SIGKILL)", _kill, role="coordinator", ends=True
     ),
+    "stop_coordinator": Kind(
+        "the coordinator stands still for good (SIGSTOP)",
+        _stop_for_good,
+        role="coordinator",
+        ends=True,
+    ),
     "kill_evaluator": Kind("the evaluator is killed (SIGKILL)", _kill, role="evaluator", ends=True),
+    "remove_node": Kind(
+        "the node of a replica is lost (SIGKILL to its raylet)",
+        _remove_node,
+        ends=True,
+        node=True,
+    ),
 }

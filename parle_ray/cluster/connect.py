@@ -38,7 +38,7 @@ def connect(address: str | None = None, *, dashboard: bool = True) -> None:
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
     if target == "local":
-        _keep_token_private()
+        keep_token_private()
         ray.init(address="local", include_dashboard=dashboard, log_to_driver=True)
         return
     _knock(target)
@@ -79,7 +79,7 @@ def _knock(address: str) -> None:
         )
 
 
-def _keep_token_private() -> None:
+def keep_token_private() -> None:
     """A token that only its owner reads; Ray would make it readable by everybody."""
     if os.environ.get("RAY_AUTH_MODE") == "disabled" or "RAY_AUTH_TOKEN" in os.environ:
         return

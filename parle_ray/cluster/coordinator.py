@@ -31,6 +31,9 @@ class Coordinator:
 
     Args:
         task: a list with the reference of the task.
+
+    Attributes:
+        exchange: with the replicas, once rounds are under way.
     """
 
     def __init__(self, task: list[ray.ObjectRef]) -> None:
@@ -44,6 +47,21 @@ class Coordinator:
 
     def __repr__(self) -> str:
         return "coordinator"
+
+    @property
+    def at_work(self) -> bool:
+        """Whether rounds are under way."""
+        return hasattr(self, "exchange")
+
+    @ray.method(concurrency_group="control")
+    def ping(self) -> float:
+        """For how many seconds the rounds have not come by here.
+
+        At the end of a run they may wait for an evaluation as long as it takes.
+        """
+        if not self.at_work or self._roll.round >= self._last:
+            return 0.0
+        return time.perf_counter() - max(self.exchange.came_by, self._closed_at)
 
     def start(
         self,
@@ -128,7 +146,7 @@ class Coordinator:
         `lost` and `cut` that there was no time to close it.
         """
         assert self._roll.ranks == sorted(members)
-        self._exchange = Exchange(
+        self.exchange = Exchange(
             self._master,
             self._task.patience,
             generation=self._generation,
@@ -139,7 +157,7 @@ class Coordinator:
             haste=self._haste,
         )
         for rank, replica in members.items():
-            self._exchange.meet(rank, replica)
+            self.exchange.meet(rank, replica)
         self._evaluations = Evaluations(
             evaluator,
             wanted=self._task.evaluate_fn is not None,
@@ -147,23 +165,23 @@ class Coordinator:
             last=self._last,
             hurried=lambda: self._haste.is_on,
         )
-        self._exchange.open(self._master.replies())
+        self.exchange.open(self._master.replies())
         self._keep()
         self._closed_at = time.perf_counter()
         while self._roll.round < self._last:
             self._admit()
-            self._exchange.collect(self._somebody.is_set)
+            self.exchange.collect(self._somebody.is_set)
             if self._roll.answered:
-                report = self._close() | {"left": self._exchange.part(self._draining)}
-                yield report | {"lost": self._exchange.take_lost()}
+                report = self._close() | {"left": self.exchange.part(self._draining)}
+                yield report | {"lost": self.exchange.take_lost()}
                 if self._haste.is_on and "cut" in report:
                     break
                 self._keep()
             elif self._haste.is_over:
-                yield {"lost": self._exchange.take_lost(), "cut": self._cut({})}
+                yield {"lost": self.exchange.take_lost(), "cut": self._cut({})}
                 break
             else:
-                yield {"lost": self._exchange.take_lost()}
+                yield {"lost": self.exchange.take_lost()}
                 if not self._roll.ranks:  # the round stays open until somebody joins
                     self._somebody.wait(NOTICE_S)
         while self._cuts:  # if this process is lost before they are fetched, the driver sees it
@@ -174,12 +192,12 @@ class Coordinator:
         """See to it that the open round can be gone on with if this process is lost."""
         if not self._master.replies_all and self._roll.round < self._last:
             state = self._master.state()
-            self._keeping.give(self._roll.round, state, self._exchange.replicas)
+            self._keeping.give(self._roll.round, state, self.exchange.replicas)
 
     def _close(self) -> dict[str, Any]:
-        heard = self._exchange.heard
+        heard = self.exchange.heard
         heard.bytes_sent += self._keeping.settle()
-        self._exchange.open(self._exchange.close())
+        self.exchange.open(self.exchange.close())
         answers, entry = heard.answers, self._roll.entry
         now, before = time.perf_counter(), self._closed_at
         self._closed_at = now
@@ -205,8 +223,8 @@ class Coordinator:
         while self._joining:
             rank, replica = self._joining.popitem()
             replica.actor.start.remote(*self._at(), [])
-            self._exchange.meet(rank, replica)
-            self._exchange.deliver(self._master.join(rank))
+            self.exchange.meet(rank, replica)
+            self.exchange.deliver(self._master.join(rank))
 
     def _at(self) -> tuple[Any, ...]:
         return (*self._fit, self._roll.round, self._master.start())

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError
 
 from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.haste import Haste
-from parle_ray.cluster.losses import reason_of
+from parle_ray.cluster.losses import cause_of, reason_of
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import Parcel
@@ -36,6 +36,7 @@ class Member:
         asked: round -> the references of its answer.
         told: round -> what it said, of pushes that are still on their way.
         delivery: of the newest reply.
+        repeated: the round whose answer was lost on its way, and is asked for again.
         missed: it has not been sent the newest reply, as an earlier one has not arrived.
         saves: it sends its state with every answer.
     """
@@ -44,6 +45,7 @@ class Member:
     asked: dict[int, list[ray.ObjectRef]] = field(default_factory=dict)
     told: dict[int, dict[str, Any]] = field(default_factory=dict)
     delivery: ray.ObjectRef | None = None
+    repeated: int | None = None
     missed: bool = False
     saves: bool = False
 
@@ -76,6 +78,10 @@ class Exchange:
         num_pushes: stretches in which a push travels.
         want_state: whether the state of the replicas after a round is wanted.
         haste: when the run has to end before its last round.
+
+    Attributes:
+        master: what answers are brought to.
+        came_by: when it listened last.
     """
 
     def __init__(
@@ -90,7 +96,7 @@ class Exchange:
         want_state: Callable[[int], bool],
         haste: Haste,
     ) -> None:
-        self._master, self._roll = master, master.roll
+        self.master, self._roll = master, master.roll
         self._generation = generation
         self._num_pushes, self._want_state, self._haste = num_pushes, want_state, haste
         self._clock = RoundClock(patience)
@@ -99,6 +105,7 @@ class Exchange:
         )
         self._members: dict[int, Member] = {}
         self.heard = Heard()
+        self.came_by = time.perf_counter()
 
     @property
     def replicas(self) -> dict[int, Enlisted]:
@@ -108,7 +115,7 @@ class Exchange:
     def meet(self, rank: int, replica: Enlisted) -> None:
         """A replica that takes part from now on."""
         self._members[rank] = Member(replica)
-        self._master.meet(rank, replica.node)
+        self.master.meet(rank, replica.node)
         self._questions.meet(rank, time.perf_counter())
 
     def open(self, parcels: dict[int, Parcel]) -> None:
@@ -124,7 +131,7 @@ class Exchange:
         for rank in gone:
             del self._members[rank]
             self._questions.forget(rank)
-            self._master.leave(rank, lost=False)
+            self.master.leave(rank, lost=False)
         return gone
 
     def collect(self, somebody_joins: Callable[[], bool]) -> None:
@@ -134,6 +141,7 @@ class Exchange:
             InputError: something that the user gave cannot be used, says a replica.
         """
         while not self._roll.may_close(time.perf_counter() >= self._clock.deadline):
+            self.came_by = time.perf_counter()
             self._give_up_the_silent()
             if self._haste.is_over:
                 return
@@ -148,7 +156,7 @@ class Exchange:
 
     def close(self) -> dict[int, Parcel]:
         """Close the round; the replies that open the next."""
-        parcels = self._master.close()
+        parcels = self.master.close()
         self._clock.close(time.perf_counter())
         for rank in self._roll.unfit():
             self._lose(rank, f"refused too often in a row ({self._roll.entry.reasons[rank]})")
@@ -166,7 +174,7 @@ class Exchange:
                 told = {
                     "restart": parcel.restart,
                     "coded": parcel.coded,
-                    "whole": self._master.replies_all,
+                    "whole": self.master.replies_all,
                     "roll": self._opened,
                 }
                 member.delivery = member.replica.actor.deliver.remote(
@@ -195,24 +203,31 @@ class Exchange:
             try:
                 self._hear(rank, round, ref)
             except RayError as error:
-                self._lose(rank, reason_of(error))
+                if not _may_be_there(error) or not self._repeat(rank, round):
+                    self._lose(rank, reason_of(error))
+        if not ready:
+            self._deliver_again()
 
     def _hear(self, rank: int, round: int, ref: ray.ObjectRef) -> None:
         member = self._members[rank]
         _, *pushes, state = member.asked[round]
         if round not in member.told:
             told = ray.get(ref)
-            if told is None:
+            if told is None and member.repeated != round:
                 self._roll.skip(rank, round)
                 self._done(rank, round)
                 return
+            if told is None or told.pop("round") != round:
+                if not self._repeat(rank, round):
+                    self._lose(rank, f"its answer for round {round} was lost on its way")
+                return
             member.told[round] = told
-            travels = self._master.bring(rank, told, pushes)
+            travels = self.master.bring(rank, told, pushes)
             if travels is not None:
                 self._questions.travels(rank, round, travels)
                 return
         told, heard = member.told.pop(round), self.heard
-        num_bytes = self._master.take(rank, round, told.pop("seen"))
+        num_bytes = self.master.take(rank, round, told.pop("seen"))
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
         heard.bytes_sent += num_bytes or 0
@@ -224,6 +239,26 @@ class Exchange:
             if not has_state:
                 heard.stateless.add(rank)
         self._done(rank, round)
+
+    def _repeat(self, rank: int, round: int) -> bool:
+        """Ask once more for an answer that was lost on its way; False if that has been tried."""
+        member = self._members[rank]
+        if member.repeated == round:
+            return False
+        member.repeated = round
+        member.told.pop(round, None)
+        again = member.replica.actor.again.options(num_returns=2 + self._num_pushes)
+        refs = again.remote(self._generation, round, False)
+        member.asked[round] = refs
+        self._questions.travels(rank, round, refs[0])
+        return True
+
+    def _deliver_again(self) -> None:
+        """A reply that was lost on its way to a replica which may be there."""
+        lost = [rank for rank, member in self._members.items() if _was_lost(member.delivery)]
+        if lost:
+            replies = self.master.replies()
+            self.deliver({rank: replies[rank] for rank in lost})
 
     def _done(self, rank: int, round: int) -> None:
         self._questions.answered(rank, round, time.perf_counter(), self._clock.opened)
@@ -237,7 +272,7 @@ class Exchange:
             if member.missed and _arrived(member.delivery)
         }
         if late:
-            replies = self._master.replies()
+            replies = self.master.replies()
             self.deliver({rank: replies[rank] for rank in late})
 
     def _have_saved(self) -> None:
@@ -254,10 +289,27 @@ class Exchange:
     def _lose(self, rank: int, why: str | UserCodeError) -> None:
         del self._members[rank]
         self._questions.forget(rank)
-        self._master.leave(rank)
+        self.master.leave(rank)
         self.heard.lost[rank] = why
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
+
+
+def _may_be_there(error: RayError) -> bool:
+    """Whether a replica may be at work of which a call, or what it returned, has failed so."""
+    return isinstance(cause_of(error), ActorUnavailableError | ObjectLostError)
+
+
+def _was_lost(delivery: ray.ObjectRef | None) -> bool:
+    if delivery is None or not _arrived(delivery):
+        return False
+    try:
+        ray.get(delivery)
+    except ActorUnavailableError:
+        return True
+    except RayError:
+        return False  # the replica itself is lost, or as good as that: its answer will tell
+    return False
 
 
 def _arrived(delivery: ray.ObjectRef | None) -> bool:

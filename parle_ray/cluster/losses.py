@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
 
 from parle_ray.errors import UserCodeError
+
+
+class Hangs(RayError):
+    """An actor that is there and does nothing; the message is a clause."""
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -32,6 +36,8 @@ def reason_of(error: BaseException) -> str | UserCodeError:
 def why_lost(error: BaseException) -> str:
     """What Ray knows of the end of an actor, in a clause."""
     text = str(error)
+    if isinstance(error, Hangs):
+        return text
     if "running low on memory" in text or "OUT_OF_MEMORY" in text:
         return "Ray ended it as its node was running out of memory"
     if "node has died" in text:

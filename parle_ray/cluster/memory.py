@@ -84,6 +84,11 @@ class Memory:
         self._answers: dict[int, tuple[Any, ...]] = {}
         self._next: int | None = None
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the replica stands anywhere."""
+        return self._next is not None
+
     def start(self, round: int) -> None:
         """The replica stands where `round` begins."""
         with self._changed:
@@ -140,8 +145,11 @@ class Memory:
             self._generation = generation
             return self._answers.get(round)
 
-    def answer(self, generation: int, round: int, answer: tuple[Any, ...]) -> None:
+    def answer(self, generation: int, round: int, answer: tuple[Any, ...]) -> tuple[Any, ...]:
         """A round has been walked; `answer` lies in memory that nobody writes to.
+
+        Returns:
+            What is handed over.
 
         Raises:
             Superseded: the replica starts anew.
@@ -152,10 +160,11 @@ class Memory:
             self._answers[round] = answer
             self._next = round + 1
             _keep_last(self._answers)
+            return answer
 
-    def again(self, round: int) -> tuple[Any, ...]:
-        """The answer of a round that has been walked."""
-        return self._answers[round]
+    def again(self, round: int) -> tuple[Any, ...] | None:
+        """The answer of a round that has been walked; None of one that has not, or long ago."""
+        return self._answers.get(round)
 
     def keep(self, generation: int, round: int, states: Sequence[Any]) -> None:
         """Hold S_round: the packed states of its stretches."""

@@ -39,13 +39,17 @@ class ReplicaActor:
         task: a list with the reference of the task, so that Ray fetches it here, once a node.
         rank: which replica this is.
         incarnation: how many actors of this rank there were before.
+
+    Attributes:
+        learner: the replica itself, from `setup` on.
+        memory: what goes to the coordinator passes through it, and what comes from there.
     """
 
     def __init__(self, task: list[ray.ObjectRef], rank: int, incarnation: int) -> None:
         lazy_dynamo.install()
         self._task_ref = task[0]
         self.rank, self._incarnation = rank, incarnation
-        self._memory = Memory()
+        self.memory = Memory()
         self._kept: list[np.ndarray] = []
         self._watch = Stopwatch()
         self._saves = False
@@ -53,19 +57,24 @@ class ReplicaActor:
     def __repr__(self) -> str:
         return f"replica {self.rank}"
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it is past its start."""
+        return self.memory.has_started
+
     def setup(self) -> dict[str, Any]:
         """Build model and data; what the coordinator needs to know of them."""
         try:
             task: Task = ray.get(self._task_ref)
             torch.set_num_threads(task.execution.num_threads or _cpus())
             self._task = task
-            self._learner = Learner(task, self.rank, self._incarnation)
+            self.learner = Learner(task, self.rank, self._incarnation)
         except Exception as error:
             self._explain("setup", error)
         context = ray.get_runtime_context()
         return {
-            "batches_per_pass": self._learner.batches_per_pass,
-            "sizes": self._learner.sizes,
+            "batches_per_pass": self.learner.batches_per_pass,
+            "sizes": self.learner.sizes,
             "node": context.get_node_id(),
             "pid": os.getpid(),
             "oom_kills": oom_kills(),
@@ -78,7 +87,7 @@ class ReplicaActor:
 
     def codec_speeds(self) -> dict[str, float]:
         """Seconds a parameter that each codec takes here."""
-        return measure(self._learner.vector.numel())
+        return measure(self.learner.vector.numel())
 
     def start(
         self,
@@ -92,11 +101,11 @@ class ReplicaActor:
         """Get ready for `round`, from the master or, on resume, from this replica's saved state."""
         try:
             self._codec, self._places = codec, places(parts, codec)
-            vector = view_all(ray.get(master), self._learner.vector.dtype)
-            self._learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
+            vector = view_all(ray.get(master), self.learner.vector.dtype)
+            self.learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
             if state:
-                self._learner.load_state_dict(unpack_tree(ray.get(state[0])))
-            self._memory.start(round)
+                self.learner.load_state_dict(unpack_tree(ray.get(state[0])))
+            self.memory.start(round)
         except Exception as error:
             self._explain("start", error)
 
@@ -108,8 +117,8 @@ class ReplicaActor:
         Raises:
             Superseded: another coordinator has taken over, and this question is void.
         """
-        walked = self._memory.begin(generation, round)
-        if walked is not None or self._memory.is_over(round):
+        walked = self.memory.begin(generation, round)
+        if walked is not None or self.memory.is_over(round):
             return walked or self._nothing()
         self._watch.goes_on()
         seen = round
@@ -117,17 +126,18 @@ class ReplicaActor:
         def receive() -> Reply:
             nonlocal seen
             with self._watch.waiting():
-                seen, reply = self._memory.take(generation, round)
+                seen, reply = self.memory.take(generation, round)
             return reply
 
         try:
-            answer = self._learner.play(round, receive)
+            answer = self.learner.play(round, receive)
         except Superseded:
             raise
         except Exception as error:
             self._explain(f"round {round}", error)
         has_state = want_state or self._saves
         told: dict[str, Any] = {
+            "round": round,
             "has_state": has_state,
             "loss": answer.loss,
             "lr": answer.lr,
@@ -140,9 +150,8 @@ class ReplicaActor:
             told["finite"] = self._finite(answer.push)
         if self._task.tree:  # the coordinator has the push folded without a look at it
             told["form"] = form(pushes[0])
-        state = pack_tree(self._learner.state_dict(), copy=True) if has_state else None
-        walked = (told, *pushes, state)
-        self._memory.answer(generation, round, walked)
+        state = pack_tree(self.learner.state_dict(), copy=True) if has_state else None
+        walked = self.memory.answer(generation, round, (told, *pushes, state))
         self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
         return walked
 
@@ -171,7 +180,7 @@ class ReplicaActor:
     def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
         if push is None:
             return None
-        return is_finite(push, self._codec, self._learner.vector.numel())
+        return is_finite(push, self._codec, self.learner.vector.numel())
 
     @ray.method(concurrency_group="delivery")
     def deliver(
@@ -186,7 +195,7 @@ class ReplicaActor:
         Args:
             told: of the reply (see `Parcel`), and the roll of the round that it opens.
         """
-        mine = self._learner.vector
+        mine = self.learner.vector
         stretches = tuple(Packed(array, dtype_name(mine.dtype)) for array in arrays)
         coded, restart = told["coded"], told["restart"]
         held = Held(generation, stretches, told["whole"], told["roll"])
@@ -195,13 +204,13 @@ class ReplicaActor:
             reply = Reply(torch.empty(0), restart, code)
         else:
             reply = Reply(view_all(arrays, mine.dtype).to(mine.device), restart)
-        if self._memory.put(round, reply, held):
+        if self.memory.put(round, reply, held):
             self._watch.answered(round)
 
     @ray.method(concurrency_group="delivery")
     def keep(self, generation: int, round: int, *states: Any) -> int:
         """Hold the master's state for the case that the coordinator is lost; its bytes."""
-        self._memory.keep(generation, round, states)
+        self.memory.keep(generation, round, states)
         return sum(num_bytes(state) for state in states)
 
     @ray.method(concurrency_group="delivery")
@@ -212,29 +221,32 @@ class ReplicaActor:
     @ray.method(concurrency_group="delivery")
     def stand(self, generation: int) -> Standing:
         """Where this replica is, for a new coordinator."""
-        return self._memory.stand(generation)
+        return self.memory.stand(generation)
 
     @ray.method(concurrency_group="delivery")
     def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
-        """The answer of a round that has been walked; the walk of the next goes on meanwhile."""
-        return self._memory.again(round)
+        """The answer of a round that has been walked; the walk of the next goes on meanwhile.
+
+        Of a round that has not been walked nothing is told.
+        """
+        return self.memory.again(round) or self._nothing()
 
     @ray.method(concurrency_group="delivery")
     def full(self, round: int) -> Any:
         """The master that opens `round`, packed, to go on from."""
-        return self._memory.full(round)
+        return self.memory.full(round)
 
     @ray.method(concurrency_group="delivery")
     def abandon(self, generation: int) -> None:
         """Give up the walk: this replica is about to start from the master."""
-        self._memory.abandon(generation)
+        self.memory.abandon(generation)
 
     def known(self) -> Any:
         """After `abandon`: a master of no past, packed, as far as this replica knew it; or None."""
-        held = self._memory.left
+        held = self.memory.left
         if held is None:
             return None
-        known = self._learner.known
+        known = self.learner.known
         if known is None:
             return told_by_reply(held.roll, held.stretches)
         return told_by_reply(held.roll, [Packed(pack(known), dtype_name(known.dtype))])

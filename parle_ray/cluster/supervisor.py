@@ -23,6 +23,7 @@ from parle_ray.cluster.shard_actor import ShardActor
 from parle_ray.cluster.shards import ShardLost
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.strength import Strength
+from parle_ray.cluster.watch import Watch
 from parle_ray.errors import ClusterError, TooFewReplicas
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
@@ -73,7 +74,7 @@ class Supervisor:
         )
         self._generation = self._deaths = 0
         self._shards: list[Any] = []
-        self._draining = Draining(say)
+        self._draining, self._watch = Draining(say), Watch()
         elastic = isinstance(scaling.num_workers, tuple)
         self._strength = Strength(placement.fewest_replicas(scaling) if elastic else 1, say)
         self._ending = Ending(
@@ -254,6 +255,7 @@ class Supervisor:
             if "round" in report:
                 self._reported = max(self._reported, report["round"])
                 self._deaths, self._state, self._begun_at = 0, [], None
+            self._watch.look(report)
             if report:
                 yield report
             self._draining.look(self._coordinator)
@@ -282,7 +284,9 @@ class Supervisor:
             arguments = self._generation, *self._fit, self._shards, self._state, ranks
             start = self._coordinator.start.remote(*arguments, self._crew.failures, *self._every)
             try:
-                return ray.get(start)
+                at = ray.get(start)
+                self._watch.begin(self._coordinator, self._shards)
+                return at
             except RayError as error:
                 self._succeed(error)
 

@@ -37,9 +37,21 @@ def bury(node: str, pid: int, oom_kills_before: int) -> str:
         return "its node does not answer" if not _is_alive(node) else ""
 
 
-def _bury(pid: int, oom_kills_before: int) -> str:
+def end(node: str, pid: int) -> None:
+    """End a worker process of a node if it still is one; the driver's own node needs no task."""
+    if node == ray.get_runtime_context().get_node_id():
+        _kill(pid)
+    else:
+        bury(node, pid, oom_kills_before=0)
+
+
+def _kill(pid: int) -> None:
     if _is_worker(pid):
         os.kill(pid, signal.SIGKILL)
+
+
+def _bury(pid: int, oom_kills_before: int) -> str:
+    _kill(pid)
     if oom_kills() > oom_kills_before:
         return (
             "the kernel has ended a process of its node for want of memory; give the replica "
