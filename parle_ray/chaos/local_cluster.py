@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
 from ray.cluster_utils import Cluster
 
 from parle_ray.cluster.connect import keep_token_private
@@ -41,8 +42,8 @@ class LocalCluster:
         if ray.is_initialized():
             raise ClusterError("nodes: this process is on a cluster already; call ray.shutdown()")
         os.environ.update(QUICKER | (environment or {}))
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         keep_token_private()
+        enable_token_auth_by_default()  # which ray.init does for clusters that it starts itself
         self._num_nodes, self._change, self._over = num_nodes, threading.Lock(), False
 
     def __enter__(self) -> Self:
