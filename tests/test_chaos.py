@@ -1,5 +1,6 @@
 """Faults on purpose: the schedule, what each does where it strikes, what is made of it."""
 
+import json
 import os
 import signal
 import threading
@@ -10,14 +11,14 @@ import pytest
 from ray.exceptions import ObjectLostError
 from torch import nn
 
-from parle_ray.chaos import full_disk, injector, kinds
+from parle_ray.chaos import full_disk, injector, kinds, local_cluster
 from parle_ray.chaos.kinds import KINDS, Mishap, at_work, marks
 from parle_ray.chaos.schedule import Fault, storm
 from parle_ray.chaos.show import fault_lines, table
 from parle_ray.chaos.verdict import Seen, Struck, as_row, broken, by_kind, recovery_s
 from parle_ray.cli import main
 from parle_ray.cluster.memory import Memory
-from parle_ray.errors import InputError
+from parle_ray.errors import ClusterError, InputError
 from parle_ray.runs.storage import LocalFolder, open_folder
 from parle_ray.strategies import Parle
 from parle_ray.task import Task
@@ -284,3 +285,28 @@ def test_a_broken_promise_is_told(rounds, changes, named):
     found = broken(rounds, 3, SEEN, **({"pause_s": 30.0} | changes))
     assert len(found) == len(named)
     assert all(what in line for what, line in zip(named, found, strict=True))
+
+
+def test_a_cluster_of_its_own_is_refused_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(local_cluster.ray, "is_initialized", lambda: True)
+    with pytest.raises(ClusterError, match="on a cluster already"):
+        local_cluster.LocalCluster(3)
+
+
+def test_calls_fail_by_the_means_of_ray_itself():
+    (told,) = local_cluster.failing_calls(2).values()
+    (failure,) = json.loads(told).values()
+    assert (failure["req_failure_prob"], failure["resp_failure_prob"]) == (2, 2)
+
+
+def test_a_node_comes_in_place_of_one_that_was_taken(monkeypatch):
+    renewed = threading.Event()
+    monkeypatch.setattr(injector, "_inside", lambda *args, timeout=0.0: True)
+    chaos = injector.Injector(
+        [Fault(kind="remove_node", rank=0, round=1)], run="run", renew=renewed.set
+    )
+    monkeypatch.setattr(chaos, "_actor", lambda role: role)
+    chaos.after_report(None, [{"round": 1, "num_rounds": 9}], None)
+    assert renewed.wait(30)
+    chaos.close()
+    assert [one.why_not for one in chaos.struck] == [""]
