@@ -51,7 +51,9 @@ class LocalCluster:
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(self._num_nodes - 1):
             self.add()
-        ray.init(address=self._cluster.address)
+        ray.init(address=self._cluster.address, log_to_driver=False)
+        # Ray's handlers of signals are there by now, and no other thread may install them.
+        self._cluster._shutdown_at_exit = False
         return self
 
     def __exit__(
