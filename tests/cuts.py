@@ -45,7 +45,7 @@ class Crew:
 
     def cut(self) -> dict[str, Any]:
         """What `checkpoint.save` takes of a run, beside its round and spec."""
-        task = self.learners[0]._task
+        task = self.learners[0].task
         flat = task.build()
         flat.vector.copy_(self.master.vector)
         return {

@@ -1,15 +1,18 @@
 """A checkpoint that does not fit is refused with the reason; what differs otherwise is said."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from parle_ray.cluster.wire import Packed
 from parle_ray.errors import InputError, StorageError
-from parle_ray.runs import checkpoint
+from parle_ray.runs import checkpoint, keeper
 from parle_ray.runs.attempts import Attempts
 from parle_ray.runs.resume import newest
 from parle_ray.runs.spec import changes, spec
@@ -183,3 +186,31 @@ def test_a_failing_last_attempt_is_one_too_many() -> None:
 
     with pytest.raises(StorageError, match="it is full"):
         Attempts("checkpoint", print).make(fail, last=True)
+
+
+@pytest.mark.parametrize("failures", [0, 2, 9])
+def test_the_last_checkpoint_is_tried_again_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    tries: list[int] = []
+    waits: list[float] = []
+
+    def save(run: Any, round: int, **states: Any) -> None:
+        tries.append(round)
+        if len(tries) <= failures:
+            raise StorageError("it is full")
+
+    monkeypatch.setattr(keeper.ray, "get", lambda value: value)
+    monkeypatch.setattr(keeper.time, "sleep", waits.append)
+    monkeypatch.setattr(keeper.checkpoint, "save", save)
+    vector = Packed(np.zeros(2, np.float32), "float32")
+    master = {"vector": vector, "strategy": {}, "end": {}, "inner": None}
+    cut = {"round": 7, "replicas": {}, "master": [master], "model": {"model": {}}}
+    told: list[int] = []
+    ends = pytest.raises(StorageError, match="it is full") if failures == 9 else nullcontext()
+    run = open_folder(tmp_path)
+    with ends, keeper.Keeper(run, {}, 2, let_go=told.append, say=print) as made:
+        made.keep(cut)
+    assert told == [7]
+    assert tries == [7] * min(1 + failures, 4)
+    assert waits == list(keeper.LAST_S[: len(tries) - 1])

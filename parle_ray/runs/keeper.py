@@ -1,7 +1,9 @@
 """Writes the checkpoints of a run, one after the other, beside the training."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,11 +17,15 @@ from parle_ray.runs import checkpoint
 from parle_ray.runs.attempts import Attempts
 from parle_ray.runs.storage import Folder
 
+LAST_S = (1.0, 3.0, 6.0)
+"""The last checkpoint is tried again after so many seconds, and so many more."""
+
 
 class Keeper:
     """Takes the cuts of a run; leaving its `with` waits until all are written.
 
     A checkpoint that cannot be written leaves the one before, and the run goes on; see `Attempts`.
+    The last is tried again: the storage may be full, or away, for a moment only.
 
     Args:
         run: the run folder.
@@ -42,6 +48,7 @@ class Keeper:
         self._let_go, self._say = let_go, say
         self._attempts = Attempts("checkpoint", say)
         self._last_error: StorageError | None = None
+        self._unsaved: tuple[int, dict[str, Any]] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: list[Future[None]] = []
 
@@ -57,6 +64,8 @@ class Keeper:
         self._writer.shutdown(wait=True)
         if error is None:
             self.check()
+            for seconds in LAST_S:
+                self._try_again(seconds)
             if self._last_error is not None:
                 raise self._last_error
 
@@ -89,14 +98,24 @@ class Keeper:
         if self._attempts.make(lambda: self._save(cut["round"], states)):
             self._prune(cut["round"])
 
+    def _try_again(self, seconds: float) -> None:
+        """The last checkpoint, if it could not be written."""
+        if self._unsaved is not None:
+            time.sleep(seconds)
+            round, states = self._unsaved
+            with suppress(StorageError):
+                self._save(round, states)
+                self._prune(round)
+
     def _save(self, round: int, states: dict[str, Any]) -> None:
         try:
             checkpoint.save(self._run, round, spec=self._spec, **states)
         except StorageError as error:
             needed = num_bytes(list(states.values()))
             self._last_error = StorageError(f"{error}; it takes {needed / 1e6:.1f} MB")
+            self._unsaved = round, states
             raise self._last_error from error
-        self._last_error = None
+        self._last_error = self._unsaved = None
 
     def _prune(self, round: int) -> None:
         """Remove what is too many, and what came after `round` in a run that was given up."""
