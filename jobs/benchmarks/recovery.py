@@ -86,7 +86,7 @@ def _coordinator_killed() -> Mapping[str, float]:
             (name,) = [one for one in _actors() if one.endswith("/coordinator")]
             actor: Any = ray.get_actor(name, namespace="parle_ray")
             ask = actor.__ray_call__.options(concurrency_group="control")
-            pid: int = ray.get(ask.remote(_pid))
+            pid: int = ray.get(ask.remote(lambda actor: os.getpid()))
             killed.append(time.monotonic())
             os.kill(pid, signal.SIGKILL)
 
@@ -185,7 +185,7 @@ def _rate(watched_s: float, slower: float = 1.0, stop: bool = False) -> Mapping[
                 (folder / "slow").touch()
                 if stop:
                     stand_still(int((folder / f"pid-{STRUCK}").read_text()), watched_s)
-            if now - seen[0] >= watched_s if seen else False:
+            if seen and now - seen[0] >= watched_s:
                 raise Seen
 
         train(folder, listen, slower)
@@ -195,7 +195,3 @@ def _rate(watched_s: float, slower: float = 1.0, stop: bool = False) -> Mapping[
 def _actors() -> list[str]:
     named = ray.util.list_named_actors(all_namespaces=True)
     return [one["name"] for one in named if one["namespace"] == "parle_ray"]
-
-
-def _pid(actor: Any) -> int:
-    return os.getpid()
