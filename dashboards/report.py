@@ -4,11 +4,10 @@ python -m dashboards.report ~/parle_results/quickstart_... --out report.html
 """
 
 import argparse
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards import figures
+from dashboards import figures, page
 from parle_ray.errors import InputError
 from parle_ray.runs import reports
 from parle_ray.runs.storage import open_folder
@@ -17,18 +16,7 @@ from parle_ray.runs.storage import open_folder
 def write(folders: Sequence[str | Path], out: Path) -> Path:
     """Write the report of run folders; its path."""
     runs = figures.read(folders)
-    parts = [
-        figure(runs).to_html(full_html=False, include_plotlyjs=i == 0)
-        for i, figure in enumerate(figures.ALL)
-    ]
-    title = html.escape(", ".join(runs))
-    out.write_text(
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<title>{title}</title></head>"
-        "<body style='font-family: sans-serif; max-width: 60em; margin: auto'>"
-        f"<h1>{title}</h1>{''.join(parts)}</body></html>"
-    )
-    return out
+    return page.write(", ".join(runs), [figure(runs) for figure in figures.ALL], out)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

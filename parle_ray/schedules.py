@@ -163,6 +163,53 @@ class Cosine(_Progress):
         return self.final + (self.initial - self.final) * wave
 
 
+@dataclass(frozen=True)
+class Steps(Schedule):
+    """`values[i]`, i being how many of the `drops` p has reached, p = round/num_rounds.
+
+    The paper's rates are in steps: All-CNN's are 0.1, 0.02, 0.004 and 0.001 for 2, 2, 2 and 4 of
+    10 epochs.
+
+    >>> Steps((0.1, 0.02, 0.004, 0.001), (0.2, 0.4, 0.6), num_rounds=10)(2)
+    0.02
+    """
+
+    values: tuple[float, ...]
+    drops: tuple[float, ...]
+    num_rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, numbers in (("values", self.values), ("drops", self.drops)):
+            for number in numbers:
+                _check(self, {name: number}, {})
+        _check(self, {}, {"num_rounds": self.num_rounds})
+        if len(self.values) != len(self.drops) + 1:
+            raise InputError(
+                f"Steps: there must be one value more than drops, got {self.values!r} and "
+                f"{self.drops!r}"
+            )
+        if list(self.drops) != sorted(self.drops) or not all(0 < d < 1 for d in self.drops):
+            raise InputError(f"Steps: drops must rise between 0 and 1, got {self.drops!r}")
+
+    def __call__(self, round: int) -> float:
+        if self.num_rounds is None:
+            raise InputError(
+                f"Steps{self.values!r} depends on the length of the run: give num_rounds, or use "
+                "it in a trainer, which fills it in"
+            )
+        return self.values[sum(round >= drop * self.num_rounds for drop in self.drops)]
+
+    def bind(self, plan: Plan) -> Schedule:
+        num_rounds = self.num_rounds or plan.num_rounds
+        if num_rounds is None:
+            return Constant(self.values[0])  # a run without an end makes no progress
+        return replace(self, num_rounds=num_rounds)
+
+    @property
+    def lowest(self) -> float:
+        return min(self.values)
+
+
 def at(value: float | Schedule, round: int) -> float:
     """A number, or what a schedule gives in `round`."""
     return value(round) if isinstance(value, Schedule) else value

@@ -18,6 +18,7 @@ from parle_ray.schedules import (
     Plan,
     Schedule,
     Scoping,
+    Steps,
     at,
     lowest,
 )
@@ -72,6 +73,7 @@ def test_scoping_falls_by_one_part_in_2b_a_round_to_its_floor(
         st.builds(Scoping, positive, st.floats(1e-3, 10.0)),
         st.builds(Geometric, positive, positive),
         st.builds(Cosine, positive, positive),
+        st.builds(lambda a, b: Steps((a, b), (0.5,)), positive, positive),
     ),
     num_rounds=counts,
 )
@@ -129,6 +131,10 @@ def test_a_number_is_a_schedule_too() -> None:
         (lambda: Cosine(1.0, "0"), "Cosine: final must be a finite number, got '0'"),
         (lambda: Scoping(math.nan, floor=1.0), "Scoping: initial must be a finite number, got nan"),
         (lambda: Scoping(1.0, batches_per_pass=0), "Scoping: batches_per_pass must be .*, got 0"),
+        (lambda: Steps((0.1, 0.02), ()), "Steps: there must be one value more than drops"),
+        (lambda: Steps((3.0, 2.0, 1.0), (0.6, 0.2)), "Steps: drops must rise between 0 and 1"),
+        (lambda: Steps((2.0, 1.0), (1.0,)), "Steps: drops must rise between 0 and 1"),
+        (lambda: Steps((0.1, math.nan), (0.5,)), "Steps: values must be a finite number, got nan"),
     ],
 )
 def test_what_is_no_schedule_is_refused_where_it_is_made(
@@ -136,3 +142,10 @@ def test_what_is_no_schedule_is_refused_where_it_is_made(
 ) -> None:
     with pytest.raises(InputError, match=said):
         make()
+
+
+def test_steps_drop_when_their_part_of_the_run_is_over() -> None:
+    assert (
+        whole_run(Steps((0.1, 0.02, 0.001), (0.2, 0.6)), 10) == [0.1] * 2 + [0.02] * 4 + [0.001] * 4
+    )
+    assert Steps((0.1, 0.02), (0.5,)).bind(Plan(num_rounds=None)) == Constant(0.1)

@@ -23,12 +23,13 @@ FIX = {
 """What to do where the cluster does not let us in."""
 
 
-def connect(address: str | None = None, *, dashboard: bool = True) -> None:
+def connect(address: str | None = None, *, dashboard: bool = True, logs: bool = True) -> None:
     """Make sure that this process is connected to Ray.
 
     An existing connection is kept. Else `address`, else `RAY_ADDRESS` (which `ray job submit`
     sets), else a cluster of this machine's own, which has token authentication unless
     `RAY_AUTH_MODE` says otherwise. A cluster without authentication is joined with a warning.
+    `logs`: what actors of a cluster started here print is shown.
 
     Raises:
         InputError: nothing listens at the address.
@@ -39,7 +40,7 @@ def connect(address: str | None = None, *, dashboard: bool = True) -> None:
     target = address or os.environ.get("RAY_ADDRESS") or "local"
     if target == "local":
         keep_token_private()
-        ray.init(address="local", include_dashboard=dashboard, log_to_driver=True)
+        ray.init(address="local", include_dashboard=dashboard, log_to_driver=logs)
         return
     _knock(target)
     try:

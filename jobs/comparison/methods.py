@@ -1,0 +1,87 @@
+"""The methods that are compared: one row a method."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jobs.comparison.averaging import EMA, SWA, Averaging, Last
+from jobs.comparison.budget import Budget, Walk
+from parle_ray.strategies import (
+    SGD,
+    DiLoCo,
+    ElasticSGD,
+    EntropySGD,
+    LocalSGD,
+    Parle,
+    Strategy,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Replicas of `ParleTrainer`.
+
+    Attributes:
+        strategy: the algorithm, with the defaults that it has in this project.
+        alone: one replica, with the budget of all.
+    """
+
+    strategy: Strategy
+    alone: bool = False
+
+    def walk(self, budget: Budget) -> Walk:
+        """How the budget is spent."""
+        workers = 1 if self.alone else budget.num_replicas
+        return budget.walk(workers=workers, sync_every=self.strategy.sync_every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Workers of Ray Train's `TorchTrainer`.
+
+    Attributes:
+        together: `ddp` shares each mini-batch and averages gradients; the others walk alone from
+            beginning to end, and `weights` averages their weights then, `predictions` their
+            probabilities.
+        averaging: over the time of the run.
+    """
+
+    together: Literal["ddp", "weights", "predictions"] = "ddp"
+    averaging: Averaging = field(default_factory=Last)
+
+    def walk(self, budget: Budget) -> Walk:
+        """How the budget is spent."""
+        return budget.walk(workers=budget.num_replicas, shares_batch=self.together == "ddp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of the comparison.
+
+    Attributes:
+        title: its name for people.
+        how: what runs it.
+    """
+
+    title: str
+    how: Exchange | Workers
+
+    @property
+    def strategy(self) -> Strategy:
+        """Of `ParleTrainer`; data-parallel SGD for what does not run on it."""
+        return self.how.strategy if isinstance(self.how, Exchange) else SGD()
+
+
+METHODS: dict[str, Method] = {
+    "ray_train_ddp": Method(title="DDP (Ray Train)", how=Workers()),
+    "sgd_swa": Method(title="DDP + SWA", how=Workers(averaging=SWA())),
+    "sgd_ema": Method(title="DDP + EMA", how=Workers(averaging=EMA())),
+    "parle": Method(title="Parle", how=Exchange(strategy=Parle())),
+    "parle_1": Method(title="Parle, n = 1", how=Exchange(strategy=Parle(), alone=True)),
+    "entropy_sgd": Method(title="Entropy-SGD", how=Exchange(strategy=EntropySGD())),
+    "elastic_sgd": Method(title="Elastic-SGD", how=Exchange(strategy=ElasticSGD())),
+    "local_sgd": Method(title="Local SGD", how=Exchange(strategy=LocalSGD())),
+    "diloco": Method(title="DiLoCo", how=Exchange(strategy=DiLoCo(sync_every=25))),
+    "sgd_average": Method(title="n SGD runs, averaged", how=Workers(together="weights")),
+    "sgd_ensemble": Method(title="n SGD runs, ensemble", how=Workers(together="predictions")),
+}
+"""Name -> method. A new strategy is a new row."""

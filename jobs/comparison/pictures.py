@@ -1,0 +1,98 @@
+"""The page of a comparison: one HTML file to open anywhere."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dashboards import comparison, page
+from jobs.comparison import statistics
+from jobs.comparison.budget import Budget
+from jobs.comparison.methods import METHODS
+from parle_ray.console.config import Config
+
+NOTES = (
+    "Mean ± standard deviation over the seeds, and the 95 % bootstrap interval of the mean. "
+    "minus DDP's: mean of the differences seed by seed to Ray Train with DDP, and their interval. "
+    "lr: chosen on held-out training images; * is the lowest or highest rate tried. train: seconds "
+    "of training, mean; sent: by all processes together. to DDP's error: seconds of training, and "
+    "the part of the budget, until the error that Ray Train with DDP ends with, where reached."
+)
+"""Under the table, in the terminal and on the page."""
+
+
+def write(
+    config: Config,
+    budget: Budget,
+    everything: Mapping[str, Any],
+    cells: pd.DataFrame,
+    rows: pd.DataFrame,
+    out: Path,
+) -> None:
+    """Write the page.
+
+    Args:
+        config: the task.
+        budget: of each run.
+        everything: of `summary.json`.
+        cells: the table as people read it.
+        rows: of `store.frame`.
+        out: the file.
+    """
+    summary = pd.DataFrame(everything["summary"])
+    times = pd.DataFrame(everything["time_to"])
+    titles = {name: METHODS[name].title for name in METHODS if name in set(summary["method"])}
+    means = statistics.curves(rows)
+    page.write(
+        f"{config.model.name} on {config.data.name}: {len(titles)} methods, the same budget",
+        [
+            f"{budget.gradients:,} gradients of single examples for each run, as "
+            f"{budget.num_replicas} replicas would spend it on {budget.steps:,} mini-batches of "
+            f"{budget.batch_size}; seeds {everything['seeds']}. "
+            + ", ".join(f"{name} {value}" for name, value in everything["machine"].items()),
+            everything["command"],
+            comparison.errors(summary, titles),
+            cells,
+            NOTES,
+            *(comparison.curves(means, against, titles) for against in comparison.AXES),
+            "Seconds of training until a method (row) first had the mean final error of another "
+            "(column); in brackets how many of the seeds had it, where not all.",
+            _times(times, titles),
+            "The search: error and loss on held-out training images; the lowest was taken.",
+            _candidates(everything["search"]),
+        ],
+        out,
+    )
+
+
+def _times(times: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """A row a method, a column a rival."""
+    found = {
+        (method, rival): _when(row)
+        for (method, rival), row in times.set_index(["method", "rival"]).iterrows()
+    }
+    return pd.DataFrame(
+        {"method": title, **{titles[r]: found.get((name, r), "") for r in titles}}
+        for name, title in titles.items()
+    )
+
+
+def _when(row: pd.Series) -> str:
+    if not row["reached"]:
+        return "never"
+    some = "" if row["reached"] == row["seeds"] else f" ({row['reached']} of {row['seeds']})"
+    return f"{row['train_s']:.1f}{some}"
+
+
+def _candidates(search: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "method": METHODS[row["method"]].title,
+            "lr": f"{row['lr']:g}",
+            "error, %": "diverged" if row["error"] is None else f"{100 * row['error']:.2f}",
+            "loss": "" if row["loss"] is None else f"{row['loss']:.4f}",
+            "chosen": "yes" if row["chosen"] else "",
+        }
+        for row in search
+    )

@@ -1,0 +1,105 @@
+"""What is made of the runs: means, spreads, intervals, and who reached whose error when."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean (Efron and Tibshirani 1993, section 13.3).
+
+    With three values it is little more than their range: it can be no wider.
+
+    Args:
+        values: of the seeds, `(num_seeds,)`; one alone has no spread, and is both ends.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    drawn = np.random.default_rng(0).choice(given, size=(resamples, len(given)))
+    means: NDArray[np.float64] = drawn.mean(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def finals(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last evaluation of each method and seed; runs that diverged are left out."""
+    sound = rows[~rows["diverged"].astype(bool)].sort_values("gradients")
+    return sound.groupby(["method", "seed"], sort=False).tail(1).sort_values(["method", "seed"])
+
+
+def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
+    """A row a method, best first: final error, its interval, and the difference to a base.
+
+    Differences are taken seed by seed, over the seeds that both have.
+
+    Args:
+        rows: of `store.frame`.
+        base: the method that the others are held against; None for none.
+    """
+    last = finals(rows)
+    errors = {m: told.set_index("seed")["error"] for m, told in last.groupby("method")}
+    found = []
+    for method, told in last.groupby("method"):
+        low, high = bootstrap(list(told["error"]))
+        row = {
+            "method": method,
+            "lr": told["lr"].iloc[0],
+            "seeds": len(told),
+            "error": told["error"].mean(),
+            "std": told["error"].std(ddof=1) if len(told) > 1 else 0.0,
+            "low": low,
+            "high": high,
+            **told[["gradients", "train_s", "fit_s", "bytes_sent"]].mean(),
+        }
+        row |= {"difference": None, "difference_low": None, "difference_high": None}
+        if base in errors and method != base:
+            gaps = list((errors[str(method)] - errors[base]).dropna())
+            if gaps:
+                row["difference"] = float(np.mean(gaps))
+                row["difference_low"], row["difference_high"] = bootstrap(gaps)
+        found.append(row)
+    return pd.DataFrame(found).sort_values(["error", "method"]).reset_index(drop=True)
+
+
+def time_to(rows: pd.DataFrame) -> pd.DataFrame:
+    """When each method first had the final error of each: one row for every two methods.
+
+    Columns: method, rival, target (the rival's mean final error), seeds, reached (of them), and
+    means over the seeds that reached it of train_s, gradients, and part: gradients as a part of
+    all that the method spent; NaN where none did.
+    """
+    targets = finals(rows).groupby("method")["error"].mean()
+    found = []
+    for method, walked in rows[~rows["diverged"].astype(bool)].groupby("method"):
+        for rival, target in targets.items():
+            low = walked[walked["error"] <= target + 1e-12].sort_values("gradients")
+            first = low.groupby("seed").head(1)
+            found.append(
+                {
+                    "method": method,
+                    "rival": rival,
+                    "target": target,
+                    "seeds": walked["seed"].nunique(),
+                    "reached": len(first),
+                    "train_s": first["train_s"].mean(),
+                    "gradients": first["gradients"].mean(),
+                    "part": first["gradients"].mean() / walked["gradients"].max(),
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def curves(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over the seeds at each number of gradients that all seeds of a method have."""
+    sound = rows[~rows["diverged"].astype(bool)]
+    seeds = sound.groupby("method")["seed"].nunique()
+    grouped = sound.groupby(["method", "gradients"])
+    means = grouped[["train_s", "bytes_sent", "error"]].mean()
+    means["low"], means["high"] = grouped["error"].min(), grouped["error"].max()
+    means["seeds"] = grouped["seed"].nunique()
+    told = means.reset_index()
+    return told[told["seeds"] == told["method"].map(seeds)].reset_index(drop=True)

@@ -1,0 +1,101 @@
+"""The paper's experiments by name: `python -m jobs.reproduce NAME [--scale S] [--stand_in DATA]`.
+
+Runs Parle as the authors' experiments did, evaluates the test error once in each of their epochs
+(L data passes), and shows it beside what they published. Run again, it goes on.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from jobs.benchmarks.output import machine
+from jobs.reproduction import result
+from jobs.reproduction.configure import STAND_INS, configure
+from jobs.reproduction.experiments import EXPERIMENTS
+from parle_ray.cli import exit_status
+from parle_ray.console.recipe import make_recipe
+from parle_ray.errors import InputError, nearest
+
+PROG = "python -m jobs.reproduce"
+OPTIONS = ["--scale", "--stand_in", "--seeds", "--gpus_per_replica", "--out", "--help"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    return exit_status(lambda: _run(read(given)))
+
+
+def read(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments.
+
+    Raises:
+        InputError: names the argument and the nearest that there is.
+    """
+    lines = "\n".join(f"  {name:<24} {e.title}" for name, e in EXPERIMENTS.items())
+    parser = _Parser(
+        prog=PROG,
+        description=f"{__doc__}\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", help="which experiment")
+    parser.add_argument("--scale", type=float, default=1.0, help="part of its length: 1")
+    parser.add_argument("--stand_in", choices=STAND_INS, help="other images in the place of its")
+    parser.add_argument("--seeds", type=int, default=1, help="how many: 1")
+    parser.add_argument("--gpus_per_replica", type=float, help="0 trains on CPUs")
+    parser.add_argument("--out", type=Path, default=Path("bench_results/reproduce"))
+    given, rest = parser.parse_known_args(argv)
+    if rest:
+        hint = nearest(rest[0], OPTIONS) or f" There are: {', '.join(OPTIONS)}."
+        raise InputError(f"{rest[0]}: there is no such argument.{hint}")
+    known = f" There are: {', '.join(EXPERIMENTS)}."
+    if given.name is None:
+        raise InputError(f"name: which experiment?{known}")
+    if given.name not in EXPERIMENTS:
+        hint = nearest(given.name, EXPERIMENTS) or known
+        raise InputError(f"there is no experiment {given.name!r}.{hint}")
+    if given.seeds < 1:
+        raise InputError(f"--seeds must be >= 1, got {given.seeds}")
+    return given
+
+
+def _run(given: argparse.Namespace) -> int:
+    from parle_ray.console.commands import make_trainer  # Ray, which a mistake need not wait for
+
+    experiment, runs = EXPERIMENTS[given.name], []
+    for seed in range(given.seeds):
+        config = configure(
+            experiment,
+            scale=given.scale,
+            seed=seed,
+            stand_in=given.stand_in,
+            gpus_per_replica=given.gpus_per_replica,
+        )
+        data = config.data.name
+        label = f"{given.name}_{data}_{given.scale:g}"
+        config = replace(config, storage_path=str((given.out / "runs").absolute()))
+        trainer = make_trainer(make_recipe(config), f"{label}_seed{seed}")
+        reports = trainer.fit().metrics_dataframe
+        assert reports is not None
+        runs.append(result.of_run(reports.to_dict("records"), seed))
+    found = result.summary(given.name, experiment, data, given.scale, runs)
+    found |= {"command": f"{PROG} {' '.join(sys.argv[1:])}", "machine": machine()}
+    (given.out / f"{label}.json").write_text(json.dumps(found, indent=1) + "\n")
+    Console().print(result.table(found, experiment.num_replicas))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

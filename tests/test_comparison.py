@@ -1,0 +1,383 @@
+"""`python -m jobs.compare` without Ray: budget, order, search, statistics, files, and the loop."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from jobs import compare
+from jobs.comparison import loop, output, statistics
+from jobs.comparison.averaging import EMA, SWA
+from jobs.comparison.budget import Budget
+from jobs.comparison.cases import SEARCH_SEED, Case, Setup, candidates, finals
+from jobs.comparison.methods import METHODS, Exchange, Workers
+from jobs.comparison.recorded import Recorded, by_round, evaluations
+from jobs.comparison.search import choose, told
+from jobs.comparison.settings import CONFIGS, configuration, make_setup, read
+from jobs.comparison.store import Run, Store, frame
+from jobs.comparison.traffic import bytes_sent
+from parle_ray.console.config import ModelConfig
+from parle_ray.console.recipe import Recipe, make_recipe
+from parle_ray.errors import Diverged, InputError
+from parle_ray.simulate import simulate
+from parle_ray.strategies import STRATEGIES
+
+FOLDER = Path(compare.__file__).parent / "comparison"
+RATES = (0.03, 0.1, 0.3)
+
+
+@cache
+def setup() -> Setup:
+    """A perceptron on the digits, 2 rounds of 25 mini-batches for each of 3 replicas."""
+    config = replace(configuration("digits"), model=ModelConfig(name="mlp"))
+    return make_setup(config, 0.08, quick=False)
+
+
+def run_of(*errors: float, per: int = 100, seconds: float = 1.0, loss: float = 0.5) -> Run:
+    """A run with these errors at one, two, ... times `per` gradients and `seconds`."""
+    return Run(
+        evaluations=[
+            {
+                "gradients": per * (i + 1),
+                "train_s": seconds * (i + 1),
+                "bytes_sent": 10.0 * (i + 1),
+                "error": error,
+                "test_loss": loss,
+            }
+            for i, error in enumerate(errors)
+        ],
+        fit_s=9.0,
+    )
+
+
+def case(method: str, seed: int = 0) -> Case:
+    return Case(method=method, lr=0.1, seed=seed)
+
+
+def test_every_strategy_of_the_project_is_compared() -> None:
+    compared = {type(m.how.strategy) for m in METHODS.values() if isinstance(m.how, Exchange)}
+    assert compared | {STRATEGIES["sgd"]} == set(STRATEGIES.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(n=st.integers(1, 8), rounds=st.integers(1, 400))
+def test_every_method_spends_the_same_gradients(name: str, n: int, rounds: int) -> None:
+    budget = Budget(num_replicas=n, batch_size=128, steps=25 * rounds)
+    walk = METHODS[name].how.walk(budget)
+    assert walk.workers in (1, n)
+    # To half a mini-batch, which is the smallest that anybody can spend.
+    assert abs(walk.gradients - budget.gradients) <= walk.workers * walk.batch_size / 2
+
+
+def test_a_batch_that_cannot_be_cut_is_refused() -> None:
+    with pytest.raises(InputError, match=r"raise data\.batch_size"):
+        Budget(num_replicas=3, batch_size=2, steps=1).walk(workers=3, shares_batch=True)
+
+
+def test_methods_take_turns_seed_by_seed_in_an_order_that_changes() -> None:
+    cases = finals(dict.fromkeys(METHODS, 0.1), 3)
+    by_seed = [[c.method for c in cases if c.seed == seed] for seed in range(3)]
+    assert [c.seed for c in cases] == sorted(c.seed for c in cases)
+    assert all(sorted(order) == sorted(METHODS) for order in by_seed)
+    assert len({tuple(order) for order in by_seed}) == 3
+    assert cases == finals(dict.fromkeys(reversed(METHODS), 0.1), 3)
+
+
+def test_the_search_gives_all_methods_the_same_and_never_sees_the_test_set() -> None:
+    tried = candidates(METHODS, RATES)
+    assert len(tried) == 3 * len(METHODS)
+    assert {c.seed for c in tried} == {SEARCH_SEED}
+    for searched in tried:
+        assert setup().configure(searched).data.held_out == 287  # a fifth of 1,437
+    assert setup().configure(case("parle")).data.held_out is None
+
+
+def test_a_configuration_has_the_walk_the_rate_and_the_strategy_of_its_method() -> None:
+    ddp = setup().configure(Case(method="ray_train_ddp", lr=0.3, seed=2))
+    assert (ddp.data.batch_size, ddp.num_replicas, ddp.num_rounds) == (42, 3, 152)
+    assert ddp.data.fraction == pytest.approx(1 / 3)
+    assert (ddp.optimizer.init_args["lr"], ddp.seed) == (0.3, 2)  # type: ignore[attr-defined]
+    alone = setup().configure(case("parle_1"))
+    assert (alone.data.batch_size, alone.num_replicas, alone.num_rounds) == (128, 1, 6)
+    apart = setup().configure(case("sgd_ensemble"))
+    assert (apart.data.batch_size, apart.data.fraction, apart.num_rounds) == (128, 1.0, 50)
+
+
+def test_the_lowest_held_out_error_is_chosen_then_the_lowest_loss() -> None:
+    tried = candidates(["a"], RATES)
+    lower_loss = dict(zip(tried, [run_of(0.2), run_of(0.1), run_of(0.1, loss=0.4)], strict=True))
+    assert choose(lower_loss) == {"a": 0.3}
+    rows = told(lower_loss, choose(lower_loss))
+    assert [row["chosen"] for row in rows] == [False, False, True]
+    assert rows[2]["at_edge"]
+
+
+def test_a_candidate_that_diverged_is_not_chosen_and_none_left_is_an_error() -> None:
+    tried = candidates(["a"], (0.1, 0.3))
+    lost = Run(evaluations=[], diverged=True)
+    assert choose({tried[0]: run_of(0.9), tried[1]: lost}) == {"a": 0.1}
+    assert told({tried[1]: lost}, {})[0]["error"] is None
+    with pytest.raises(Diverged, match="every learning rate of the search diverged"):
+        choose(dict.fromkeys(tried, lost))
+
+
+def test_a_run_that_is_kept_is_not_missing_and_is_read_as_it_was(tmp_path: Path) -> None:
+    cases = [case("parle"), case("diloco")]
+    Store(tmp_path, {"scale": 1}).keep(cases[0], run_of(0.1))
+    again = Store(tmp_path, {"scale": 1})
+    assert again.missing(cases) == [cases[1]]
+    assert again.read(cases) == {cases[0]: run_of(0.1)}
+
+
+def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path, {"scale": 1, "n": 3})
+    with pytest.raises(InputError, match=r"other settings \(scale\); name another folder"):
+        Store(tmp_path, {"scale": 2, "n": 3})
+
+
+def test_the_interval_of_one_value_is_the_value_and_of_many_the_known_one() -> None:
+    assert statistics.bootstrap([0.3]) == (0.3, 0.3)
+    values = np.random.default_rng(1).normal(size=400)
+    low, high = statistics.bootstrap(list(values), resamples=4000)
+    error = values.std() / 20
+    assert (low, high) == pytest.approx(
+        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.01
+    )
+
+
+def rows() -> pd.DataFrame:
+    """SGD ends at 0.2 and 0.3; Parle has 0.25 after one of two evaluations, with one seed of 2."""
+    return frame(
+        {
+            case("ray_train_ddp", 0): run_of(0.5, 0.2),
+            case("ray_train_ddp", 1): run_of(0.5, 0.3),
+            case("parle", 0): run_of(0.25, 0.1, seconds=3.0),
+            case("parle", 1): run_of(0.35, 0.26, seconds=3.0),
+            case("diloco", 0): Run(evaluations=run_of(0.1).evaluations, diverged=True),
+        }
+    )
+
+
+def test_the_summary_has_means_and_differences_seed_by_seed() -> None:
+    summary = statistics.summarise(rows(), "ray_train_ddp").set_index("method")
+    assert list(summary.index) == ["parle", "ray_train_ddp"], "best first, no diverged run"
+    assert summary.loc["parle", "error"] == pytest.approx(0.18)
+    assert summary.loc["parle", "std"] == pytest.approx(0.16 / 2**0.5)
+    assert summary.loc["parle", "difference"] == pytest.approx(-0.07)
+    assert summary.loc["parle", "difference_low"] == pytest.approx(-0.1)
+    assert pd.isna(summary.loc["ray_train_ddp", "difference"])
+
+
+def test_time_to_a_rivals_error_is_that_of_the_first_evaluation_that_has_it() -> None:
+    times = statistics.time_to(rows()).set_index(["method", "rival"])
+    first = times.loc[("parle", "ray_train_ddp")]
+    assert (first["reached"], first["seeds"]) == (1, 2)
+    assert (first["train_s"], first["gradients"], first["part"]) == (3.0, 100.0, 0.5)
+    assert times.loc[("ray_train_ddp", "parle")]["reached"] == 0
+
+
+def test_a_curve_is_the_mean_where_all_seeds_have_a_point() -> None:
+    uneven = frame({case("parle", 0): run_of(0.4, 0.2), case("parle", 1): run_of(0.2)})
+    drawn = statistics.curves(uneven)
+    assert list(drawn["gradients"]) == [100]
+    assert (drawn["error"][0], drawn["low"][0], drawn["high"][0]) == pytest.approx((0.3, 0.2, 0.4))
+
+
+def small(method: str, **changes: object) -> Recipe:
+    """A run of a few mini-batches."""
+    config = setup().configure(case(method))
+    return make_recipe(replace(config, num_rounds=4, evaluate_every=2, **changes))  # type: ignore[arg-type]
+
+
+def alone(vectors: Tensor) -> list[Tensor]:
+    return [vectors]
+
+
+def here(module: nn.Module) -> nn.Module:
+    return module
+
+
+HERE = loop.Place(rank=0, workers=1, wrap=here, gather=alone)
+
+
+def test_one_worker_of_the_loop_is_data_parallel_sgd_of_one_replica() -> None:
+    recipe = small("ray_train_ddp", num_replicas=1)
+    found = loop.walk(recipe.task, Workers(), HERE, steps=4, every=2)
+    ours = simulate(**recipe.arguments, num_replicas=1).history
+    assert [row["step"] for row in found] == [2, 4]
+    for row, report in zip(found, ours[1::2], strict=True):
+        assert row["error"] == report["error"]
+        assert row["test_loss"] == pytest.approx(report["test_loss"], rel=1e-5)
+
+
+def test_an_average_is_of_weights_and_an_ensemble_of_probabilities() -> None:
+    task = small("sgd_average").task
+    first, second = (replace(task, seed=seed).build().vector for seed in (0, 1))
+    mean = loop.Judge(task, Workers())([(first + second) / 2])
+    assert loop.Judge(task, Workers(together="weights"))([first, second]) == mean
+    members = [loop.Judge(task, Workers())([vector]) for vector in (first, second)]
+    together = loop.Judge(task, Workers(together="predictions"))
+    assert together([first, first])["test_loss"] == pytest.approx(members[0]["test_loss"])
+    # The logarithm is concave: the ensemble's loss is below the mean of its members'.
+    assert together([first, second])["test_loss"] < sum(m["test_loss"] for m in members) / 2
+
+
+def test_members_of_an_ensemble_start_apart_and_those_of_an_average_together() -> None:
+    def start(together: str, rank: int) -> Tensor:
+        seen: list[Tensor] = []
+
+        def look(module: nn.Module) -> nn.Module:
+            seen.append(torch.cat([p.detach().flatten() for p in module.parameters()]).clone())
+            return module
+
+        place = loop.Place(rank=rank, workers=2, wrap=look, gather=alone)
+        task = small("sgd_average", num_replicas=2).task
+        loop.walk(task, Workers(together=together), place, steps=1, every=1)  # type: ignore[arg-type]
+        return seen[0]
+
+    assert torch.equal(start("weights", 0), start("weights", 1))
+    assert not torch.equal(start("predictions", 0), start("predictions", 1))
+
+
+def test_swa_keeps_its_rate_lets_it_fall_and_averages_the_passes_after_that() -> None:
+    swa = SWA()
+    assert [swa.factor(p) for p in (0.0, 0.375, 0.675, 1.0)] == pytest.approx([1, 1, 0.5, 0.5])
+    assert [step for step in range(1, 101) if swa.due(step, 100, 10)] == [80, 90, 100]
+    module = nn.Linear(1, 1, bias=False)
+    mean = swa.start(module, 100)
+    assert mean is not None
+    for value in (1.0, 2.0, 6.0):
+        nn.init.constant_(module.weight, value)
+        mean.update_parameters(module)
+    assert mean.module.weight.item() == pytest.approx(3.0)
+
+
+def test_ema_forgets_over_a_part_of_the_run() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    mean = EMA(memory=0.05).start(module, 100)  # 5 mini-batches: decay 0.8
+    assert mean is not None
+    for value in (1.0, 2.0):
+        nn.init.constant_(module.weight, value)
+        mean.update_parameters(module)
+    assert mean.module.weight.item() == pytest.approx(0.8 * 1.0 + 0.2 * 2.0)
+
+
+def test_ddp_sends_a_ring_each_step_and_who_walks_alone_sends_once() -> None:
+    assert bytes_sent(Workers(), 3, 1000, 5) == 3 * (2 * 2 / 3) * 4000 * 5
+    assert bytes_sent(Workers(together="weights"), 3, 1000, 5) == 8000
+
+
+REPORTS: list[dict[str, float | None]] = [
+    {"round": k, "round_s": 1.0 + k, "bytes_sent": 10, "evaluated_round": k - 1 if k > 2 else None}
+    | {"accuracy": 0.9, "test_loss": 0.1 * k}
+    for k in (1, 2, 3, 4)
+]
+"""An evaluation is told a round after its own; those of the first and the last are lost."""
+
+
+def test_every_recorded_evaluation_is_kept_with_the_time_and_bytes_of_its_round() -> None:
+    recorded = [{"accuracy": a, "test_loss": 0.5} for a in (0.5, 0.75)]
+    told = by_round(REPORTS, recorded, every=3)  # rounds 3 and, at the end, 4
+    walk = Budget(num_replicas=2, batch_size=8, steps=20).walk(workers=2, sync_every=5)
+    first, last = evaluations(REPORTS, told, walk, 5)
+    assert (first["gradients"], last["gradients"]) == (2 * 8 * 15, 2 * 8 * 20)
+    assert (first["train_s"], last["train_s"]) == (2 + 3 + 4, 2 + 3 + 4 + 5)
+    assert (first["bytes_sent"], last["error"]) == (30, 0.25)
+
+
+def test_without_all_its_recorded_evaluations_a_run_has_those_that_were_reported() -> None:
+    assert list(by_round(REPORTS, [], every=3)) == [2, 3]
+
+
+def test_what_is_recorded_is_what_is_returned(tmp_path: Path) -> None:
+    record = Recorded(lambda module: {"accuracy": 0.5}, tmp_path / "lines")
+    assert [record(nn.Identity()) for _ in range(2)] == [{"accuracy": 0.5}] * 2
+    assert (tmp_path / "lines").read_text() == '{"accuracy": 0.5}\n' * 2
+
+
+def fill(folder: Path, seeds: int = 2) -> list[str]:
+    """A finished comparison of two methods in a folder; the arguments that report it."""
+    line = ["--methods", "parle,ray_train_ddp", "--out", str(folder), "--report"]
+    settings = read(line, "")
+    store = Store(folder, settings.shared)
+    for searched in candidates(settings.methods, settings.setup.rates):
+        store.keep(searched, run_of(searched.lr))
+    for final in finals(dict.fromkeys(settings.methods, 0.03), seeds):
+        store.keep(final, run_of(0.5, 0.2 + 0.1 * final.seed + 0.05 * (final.method == "parle")))
+    return line
+
+
+def test_a_comparison_leaves_parquet_json_and_a_page_that_fetches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main(fill(tmp_path)) == 0
+    kept = pd.read_parquet(tmp_path / "results.parquet")
+    assert len(kept) == 2 * 2 * 2, "a row a method, seed and evaluation"
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["seeds"] == [0, 1]
+    assert {"torch", "ray", "python"} <= set(summary["machine"])
+    assert [row["lr"] for row in summary["search"] if row["chosen"]] == [0.03, 0.03]
+    assert summary["summary"][0]["error"] == pytest.approx(0.25)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("plotly-graph-div") == 4
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
+    shown = capsys.readouterr().out
+    assert "0.03*" in shown, "the lowest rate tried"
+
+
+def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> None:
+    cells = output.cells(
+        statistics.summarise(rows(), "ray_train_ddp"), statistics.time_to(rows()), ["parle"]
+    ).set_index("method")
+    ours = cells.loc["Parle"]
+    assert ours["test error, %"] == "18.00 ± 11.31"
+    assert ours["minus DDP's"].startswith("-7.00 (")
+    assert ours["to DDP's error"] == "3.0 s, 50 % (1 of 2)"
+    assert ours["lr"] == "0.1*"
+
+
+MISTAKES = {
+    "--data digit": ["there is no digit.yaml", "'digits'"],
+    "--data cifar10_allcnn_sgd": ["its strategy is SGD", "name a task of Parle"],
+    "--methods parle,adam": ["no method 'adam'", "entropy_sgd"],
+    "--scale 0": ["--scale must be > 0"],
+    "--scale much": ["--scale: must be a number"],
+    "--seeds 0": [">= 1, got '0'"],
+    "--sedes 1": ["--sedes", "'--seeds'"],
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_message_and_status_2(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main(line.split()) == 2
+    told = capsys.readouterr()
+    assert len(told.err.splitlines()) == 1
+    for part in MISTAKES[line]:
+        assert part in told.err
+
+
+def test_a_report_of_nothing_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main(["--report", "--out", str(tmp_path)]) == 2
+    assert "leave --report out" in capsys.readouterr().err
+
+
+def test_the_tasks_that_are_named_are_there() -> None:
+    assert {"digits", "fashion_mnist"} <= {file.stem for file in CONFIGS.glob("*.yaml")}
+
+
+def test_a_file_of_the_comparison_is_short_enough_to_be_read() -> None:
+    for path in [*FOLDER.glob("*.py"), Path(compare.__file__)]:
+        assert len(path.read_text().splitlines()) <= 200, path.name
