@@ -311,7 +311,7 @@ def fill(folder: Path, seeds: int = 2) -> list[str]:
     store = Store(folder, settings.shared)
     for searched in candidates(settings.methods, settings.setup.rates):
         store.keep(searched, run_of(searched.lr))
-    for final in finals(dict.fromkeys(settings.methods, 0.03), seeds):
+    for final in finals(dict.fromkeys(settings.methods, 0.01), seeds):
         store.keep(final, run_of(0.5, 0.2 + 0.1 * final.seed + 0.05 * (final.method == "parle")))
     return line
 
@@ -325,13 +325,13 @@ def test_a_comparison_leaves_parquet_json_and_a_page_that_fetches_nothing(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["seeds"] == [0, 1]
     assert {"torch", "ray", "python"} <= set(summary["machine"])
-    assert [row["lr"] for row in summary["search"] if row["chosen"]] == [0.03, 0.03]
+    assert [row["lr"] for row in summary["search"] if row["chosen"]] == [0.01, 0.01]
     assert summary["summary"][0]["error"] == pytest.approx(0.25)
     page = (tmp_path / "report.html").read_text()
     assert page.count("plotly-graph-div") == 4
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)
     shown = capsys.readouterr().out
-    assert "0.03*" in shown, "the lowest rate tried"
+    assert "0.01*" in shown, "the lowest rate tried"
 
 
 def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> None:

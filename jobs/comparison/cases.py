@@ -33,8 +33,7 @@ class Case:
     @property
     def key(self) -> str:
         """The name of the run's file."""
-        what = f"search_lr{self.lr:g}" if self.search else f"seed{self.seed}"
-        return f"{self.method}_{what}"
+        return f"{self.method}_lr{self.lr:g}_{'search' if self.search else f'seed{self.seed}'}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -35,12 +35,14 @@ def run(setup: Setup, case: Case, scaling: ScalingConfig) -> Run:
         fit_s = time.perf_counter() - began
         recorded = record.read_text().splitlines() if record.exists() else []
     every = recipe.config.evaluate_every or 1
+    faults = max((report["faults"] for report in reports), default=0)
     told = by_round(reports, [json.loads(line) for line in recorded], every)
     return Run(
         evaluations=evaluations(reports, told, walk, recipe.config.strategy.sync_every),
         fit_s=fit_s,
         diverged=diverged,
-        late=sum(report["late"] for report in reports) + max(r["faults"] for r in reports),
+        late=sum(report["late"] for report in reports)
+        + max((r["faults"] for r in reports), default=0),
         load=load,
     )
 

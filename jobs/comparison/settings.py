@@ -21,8 +21,9 @@ PROG = "python -m jobs.compare"
 CONFIGS = Path(__file__).parents[1] / "configs"
 OPTIONS = ["--data", "--methods", "--seeds", "--scale", "--num_replicas", "--quick", "--out"]
 OPTIONS += ["--report", "--help"]
-FACTORS = (0.3, 1.0, 3.0)
+FACTORS = (0.1, 0.3, 1.0, 3.0)
 """The learning rates that are tried, as multiples of the configuration's."""
+QUICK_FACTORS = (0.3, 1.0)
 QUICK = ("ray_train_ddp", "parle", "local_sgd")
 QUICK_SCALE = 0.4
 HELD_OUT = 0.2
@@ -57,7 +58,6 @@ class Settings:
             "config": config,
             "num_replicas": setup.budget.num_replicas,
             "steps": setup.budget.steps,
-            "rates": list(setup.rates),
             "held_out": setup.held_out,
             "evaluations": setup.evaluations,
         }
@@ -119,7 +119,7 @@ def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
     optimizer = config.optimizer
     assert isinstance(optimizer, InnerOptimizer)
     lr = float(optimizer.init_args.get("lr", 0.1))
-    factors = FACTORS[1:] if quick else FACTORS
+    factors = QUICK_FACTORS if quick else FACTORS
     return Setup(
         config=config,
         budget=Budget(
