@@ -41,8 +41,7 @@ def run(setup: Setup, case: Case, scaling: ScalingConfig) -> Run:
         evaluations=evaluations(reports, told, walk, recipe.config.strategy.sync_every),
         fit_s=fit_s,
         diverged=diverged,
-        late=sum(report["late"] for report in reports)
-        + max((r["faults"] for r in reports), default=0),
+        late=faults + sum(report["late"] for report in reports),
         load=load,
     )
 
