@@ -374,6 +374,14 @@ def test_a_report_of_nothing_says_what_to_do(
     assert "leave --report out" in capsys.readouterr().err
 
 
+def test_quick_is_three_methods_two_replicas_two_rates_and_one_seed_unless_told_otherwise() -> None:
+    quick = read(["--quick"], "")
+    assert (len(quick.methods), quick.seeds, len(quick.setup.rates)) == (3, 1, 2)
+    assert quick.setup.budget == Budget(num_replicas=2, batch_size=128, steps=250)
+    told = read(["--quick", "--seeds", "2", "--num_replicas", "3", "--methods", "parle"], "")
+    assert (told.methods, told.seeds, told.setup.budget.num_replicas) == (("parle",), 2, 3)
+
+
 def test_the_tasks_that_are_named_are_there() -> None:
     assert {"digits", "fashion_mnist"} <= {file.stem for file in CONFIGS.glob("*.yaml")}
 

@@ -26,6 +26,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0)
 QUICK_FACTORS = (0.3, 1.0)
 QUICK = ("ray_train_ddp", "parle", "local_sgd")
 QUICK_SCALE = 0.4
+QUICK_REPLICAS = 2
 HELD_OUT = 0.2
 """The part of the training images on which candidates are scored, 10,000 images at most."""
 
@@ -79,8 +80,8 @@ def read(argv: Sequence[str], description: str) -> Settings:
     scale = given.scale if given.scale is not None else (QUICK_SCALE if given.quick else 1.0)
     name = "digits" if given.quick and given.data is None else given.data or "digits"
     config = configuration(name)
-    if given.num_replicas is not None:
-        config = replace(config, num_replicas=given.num_replicas)
+    n = given.num_replicas or (QUICK_REPLICAS if given.quick else config.num_replicas)
+    config = replace(config, num_replicas=n)
     default = f"compare_{name}_{scale:g}" + ("_quick" if given.quick else "")
     return Settings(
         setup=make_setup(config, scale, quick=given.quick),
