@@ -81,7 +81,8 @@ def _times(times: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 def _when(row: pd.Series) -> str:
     if not row["reached"]:
         return "never"
-    some = "" if row["reached"] == row["seeds"] else f" ({row['reached']} of {row['seeds']})"
+    reached, seeds = int(row["reached"]), int(row["seeds"])
+    some = "" if reached == seeds else f" ({reached} of {seeds})"
     return f"{row['train_s']:.1f}{some}"
 
 
