@@ -23,6 +23,8 @@ from parle_ray.console.recipe import make_recipe
 from parle_ray.errors import InputError, nearest
 
 PROG = "python -m jobs.reproduce"
+WIDTH = 130
+"""Of the table where no terminal has one."""
 OPTIONS = ["--scale", "--stand_in", "--seeds", "--gpus_per_replica", "--out", "--help"]
 
 
@@ -93,7 +95,8 @@ def _run(given: argparse.Namespace) -> int:
     found = result.summary(given.name, experiment, data, given.scale, runs)
     found |= {"command": f"{PROG} {' '.join(sys.argv[1:])}", "machine": machine()}
     (given.out / f"{label}.json").write_text(json.dumps(found, indent=1) + "\n")
-    Console().print(result.table(found, experiment.num_replicas))
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    console.print(result.table(found, experiment.num_replicas))
     return 0
 
 

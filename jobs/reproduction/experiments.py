@@ -7,8 +7,8 @@ July 2017); the paper's tables have the same. All are errors on the test set, in
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LAST = "of the last evaluation"
-BEST = "of the best evaluation on the test set, which no method may choose by"
+UNSAID = "of the last evaluation or of the best: it is not said"
+BEST = "of the best evaluation on the test set, by which nothing may be chosen"
 
 DEPARTURES = (
     "Images: the authors whiten CIFAR's (contrast of each image, then ZCA); here mean and "
@@ -40,7 +40,7 @@ class Experiment:
     config: str
     num_replicas: int
     errors: Mapping[str, float]
-    convention: str = LAST
+    convention: str = UNSAID
     departs: str = ""
 
 

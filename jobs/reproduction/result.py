@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from jobs.reproduction.experiments import DEPARTURES, LAST, Experiment
+from jobs.reproduction.experiments import DEPARTURES, Experiment
 
 
 def of_run(reports: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
@@ -61,8 +61,9 @@ def table(found: Mapping[str, Any], num_replicas: int) -> Table:
     for method, error in found["published"].items():
         shown.add_row(f"{method}, published", f"{error:.2f}")
     how = f"Parle here, n = {num_replicas}, {found['data']}, scale {found['scale']:g}"
-    for which, when in (("last", LAST), ("best", "of the best evaluation")):
+    for which, when in (("last", "at the end"), ("best", "at its best")):
         mean, std = found[f"{which}_mean"], found[f"{which}_std"]
         shown.add_row(f"{how}, {when}", f"{mean:.2f} ± {std:.2f}")
-    shown.caption = f"Published errors are {found['convention']}.\n" + "\n".join(found["departs"])
+    lines = [f"The published errors are {found['convention']}.", *found["departs"]]
+    shown.caption = "\n".join(lines)
     return shown
