@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from parle_ray.errors import InputError
 from parle_ray.fold import Fold
+from parle_ray.runs.trial import Trial
 from parle_ray.schedules import Cosine, Geometric, Plan
 from parle_ray.strategies import (
     SGD,
@@ -156,6 +157,10 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(row: Row) -> N
     _, master, learners = bits(task, cut)
     saved = copy.deepcopy([master.state_dict(), *(a.state_dict() for a in learners)])
     play_round(master, learners)  # what was saved must not move on with the run
+    trial = Trial(task, cut)
+    trial.master(copy.deepcopy(saved[0]))
+    for state in saved[1:]:
+        trial.replica(copy.deepcopy(state))
 
     resumed, again = crew(task)
     resumed.load_state_dict(saved[0])

@@ -55,7 +55,11 @@ class ElasticSGD(Strategy):
 
     def init_replica(self, master: Tensor) -> State:
         # `rate` keeps lr/rho of the round for `pull`, which does not see the optimiser.
-        return {"x": master.clone(), "e": torch.zeros_like(master), "rate": torch.zeros(())}
+        return {
+            "x": master.clone(),
+            "e": torch.zeros_like(master),
+            "rate": torch.zeros((), dtype=torch.float64),
+        }
 
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         inner.step()
