@@ -57,6 +57,10 @@ class ClusterError(RuntimeError):
     """Ray cannot be reached, or has lost what a run needs. Exit status 7."""
 
 
+class MasterLost(ClusterError):
+    """Nobody has the master any more but the last checkpoint."""
+
+
 class TooFewReplicas(ClusterError):
     """There were fewer replicas than the run needs, for too long. Exit status 6."""
 

@@ -11,12 +11,12 @@ from ray.train import Result, RunConfig, ScalingConfig
 from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
 from parle_ray.cluster.supervisor import Supervisor
-from parle_ray.errors import InputError
+from parle_ray.errors import InputError, MasterLost
 from parle_ray.execution import Execution
 from parle_ray.progress import Progress
 from parle_ray.runs import checkpoint
 from parle_ray.runs.keeper import Keeper
-from parle_ray.runs.reports import Report, Reports
+from parle_ray.runs.reports import Report, Reports, read
 from parle_ray.runs.resume import newest
 from parle_ray.runs.run_folder import RunFolder, versions
 from parle_ray.runs.spec import settings, spec
@@ -166,21 +166,35 @@ class ParleTrainer:
         if folder.is_local:  # what is no folder of a machine is the same from all
             placement.check_shared(Path(folder.path))
         with Signals() as signals, Progress() as progress:
-            listen = self._on_report or progress.update
+            result = self._persevere(folder, signals, progress)
+            if signals.caught:
+                progress.say(_where(result))
+            return result
+
+    def _persevere(self, folder: RunFolder, signals: Signals, progress: Progress) -> Result:
+        """Run; all anew from the last checkpoint where nobody else has the master any more."""
+        failures, before = self._run_config.failure_config, -1
+        while True:
             supervisor = Supervisor(
                 self._task,
-                name=name,
+                name=folder.name,
                 scaling=self._scaling,
                 shards=self._shards,
-                max_failures=config.failure_config.max_failures if config.failure_config else 0,
+                max_failures=failures.max_failures if failures else 0,
                 say=progress.say,
                 reason=signals.reason,
             )
-            with supervisor:  # from here on the name is ours, and so is the folder
-                result = self._run(supervisor, folder, listen, progress.say)
-                if signals.caught:
-                    progress.say(_where(result))
-                return result
+            try:
+                with supervisor:  # from here on the name is ours, and so is the folder
+                    listen = self._on_report or progress.update
+                    return self._run(supervisor, folder, listen, progress.say)
+            except MasterLost as error:
+                reported = len(read(folder.folder))
+                if signals.caught or reported <= before:  # it was of no use the last time
+                    raise
+                before = reported
+                lost, _, _ = str(error).partition(";")
+                progress.say(f"{lost}; all start anew from the last checkpoint")
 
     def _run(
         self,

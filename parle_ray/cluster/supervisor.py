@@ -24,7 +24,7 @@ from parle_ray.cluster.shards import ShardLost
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.strength import Strength
 from parle_ray.cluster.watch import Watch
-from parle_ray.errors import ClusterError, TooFewReplicas
+from parle_ray.errors import ClusterError, MasterLost, TooFewReplicas
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
 
@@ -114,6 +114,7 @@ class Supervisor:
             UserCodeError: a function of the user raised, and again where it was tried again.
             Diverged: no replica has a finite parameter left.
             ClusterError: more replicas were lost than `max_failures`, or coordinators in a row.
+            MasterLost: coordinator and replicas were lost at once.
         """
         self._every = checkpoint_every, evaluate_every
         self._reported = resume.round if resume else 0
@@ -195,7 +196,7 @@ class Supervisor:
         told = self._ask("known", ranks=list(standings), timeout_s=WALK_S)
         known = [state for state in told.values() if state is not None]
         if not known:
-            raise ClusterError(
+            raise MasterLost(
                 "the coordinator was lost, and no replica has a master to go on from; run again "
                 "under the same name and storage_path to go on from the last checkpoint"
             )

@@ -68,6 +68,27 @@ def test_a_run_that_loses_its_coordinator_ends_with_the_same_bits(
     assert result.metrics["faults"] == 0
 
 
+def test_a_run_that_loses_all_at_once_goes_on_from_its_last_checkpoint(
+    trainer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill_all() -> None:
+        del deeds[5]  # which comes again
+        for victim in [pid_of(role) for role in ("replica-0", "replica-1", "coordinator")]:
+            os.kill(victim, signal.SIGKILL)
+
+    deeds, seen = {5: kill_all}, []
+    result = trainer(
+        STRATEGIES["parle"],
+        max_failures=-1,
+        checkpoint_every=2,
+        on_report=at_rounds(deeds, seen),
+    ).fit()
+    assert capsys.readouterr().err.count("all start anew from the last checkpoint") == 1
+    assert rounds_of(result) == list(range(1, task.NUM_ROUNDS + 1))
+    outcome = simulate(strategy=STRATEGIES["parle"], num_replicas=2, **task.arguments())
+    assert torch.equal(master_of(result), outcome.master)
+
+
 def test_what_fails_is_replaced_alone_and_a_mistake_is_pardoned_once(
     trainer: Any, tmp_path: Path
 ) -> None:
