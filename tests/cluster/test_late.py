@@ -30,14 +30,11 @@ def test_rounds_close_without_a_replica_that_stands_still(trainer: Any, tmp_path
         return Stopping() if rank == 1 else [(x[:32], labels[:32])]
 
     alone: list[int] = []
-    late: list[int] = []
     together: list[int] = []
 
     def listen(report: dict[str, Any]) -> None:
         assert (report["replicas_alive"], report["faults"]) == (2, 0)
-        if report["late"]:
-            late.append(report["round"])
-        elif late and report["merged"] == 2:
+        if alone and report["merged"] == 2:  # its late push counts, or is skipped for a newer one
             together.append(report["round"])
         elif report["merged"] == 1:
             if not alone:
@@ -53,6 +50,5 @@ def test_rounds_close_without_a_replica_that_stands_still(trainer: Any, tmp_path
         on_report=listen,
     ).fit()
     assert alone[0] == 6, "batch 20 is the first of the sixth round"
-    assert late[0] > alone[0]
-    assert together[0] > late[0]
+    assert together[0] > alone[0]
     assert together[-50:] == list(range(351, 401)), "it is waited for again"
