@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from jobs.arguments import Parser, check_choice
 from jobs.benchmarks import harness, output
 from parle_ray.cli import exit_status
-from parle_ray.errors import InputError, nearest
+from parle_ray.errors import InputError
 
 PROG = "python -m jobs.bench"
 
@@ -35,13 +35,6 @@ BENCHMARKS = {
 }
 """Name, which is its file in `jobs/benchmarks`, imported when asked for -> what it compares."""
 
-OPTIONS = ["--quick", "--repeats", "--out", "--help"]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit status, 1 if a contestant failed."""
@@ -55,27 +48,13 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: names the argument and the nearest that there is.
     """
-    lines = "\n".join(f"  {name:<10} {what}" for name, what in BENCHMARKS.items())
-    parser = _Parser(
-        prog=PROG,
-        description=f"{__doc__}\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(PROG, __doc__ or "", BENCHMARKS)
     parser.add_argument("name", nargs="?", help="which benchmark")
     parser.add_argument("--quick", action="store_true", help="seconds: small sizes, one repeat")
     parser.add_argument("--repeats", type=_positive, help="how often each contestant runs")
     parser.add_argument("--out", type=Path, default=Path("bench_results"), help="folder of results")
-    arguments, rest = parser.parse_known_args(argv)
-    if rest:
-        hint = nearest(rest[0], OPTIONS) or f" There are: {', '.join(OPTIONS)}."
-        raise InputError(f"{rest[0]}: there is no such argument.{hint}")
-    known = f" There are: {', '.join(BENCHMARKS)}."
-    if arguments.name is None:
-        raise InputError(f"name: which benchmark?{known}")
-    if arguments.name not in BENCHMARKS:
-        hint = nearest(arguments.name, BENCHMARKS) or known
-        raise InputError(f"there is no benchmark {arguments.name!r}.{hint}")
+    arguments = parser.read(argv)
+    check_choice("benchmark", arguments.name, list(BENCHMARKS))
     return arguments
 
 

@@ -10,27 +10,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from jobs.arguments import Parser, check_choice
 from jobs.benchmarks.output import machine
 from jobs.reproduction import result
 from jobs.reproduction.configure import STAND_INS, configure
 from jobs.reproduction.experiments import EXPERIMENTS
 from parle_ray.cli import exit_status
 from parle_ray.console.recipe import make_recipe
-from parle_ray.errors import InputError, nearest
+from parle_ray.errors import InputError
 
 PROG = "python -m jobs.reproduce"
 WIDTH = 130
 """Of the table where no terminal has one."""
-OPTIONS = ["--scale", "--stand_in", "--seeds", "--gpus_per_replica", "--out", "--help"]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,29 +39,16 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: names the argument and the nearest that there is.
     """
-    lines = "\n".join(f"  {name:<24} {e.title}" for name, e in EXPERIMENTS.items())
-    parser = _Parser(
-        prog=PROG,
-        description=f"{__doc__}\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    parser = Parser(PROG, __doc__ or "", titles)
     parser.add_argument("name", nargs="?", help="which experiment")
     parser.add_argument("--scale", type=float, default=1.0, help="part of its length: 1")
     parser.add_argument("--stand_in", choices=STAND_INS, help="other images in the place of its")
     parser.add_argument("--seeds", type=int, default=1, help="how many: 1")
     parser.add_argument("--gpus_per_replica", type=float, help="0 trains on CPUs")
     parser.add_argument("--out", type=Path, default=Path("bench_results/reproduce"))
-    given, rest = parser.parse_known_args(argv)
-    if rest:
-        hint = nearest(rest[0], OPTIONS) or f" There are: {', '.join(OPTIONS)}."
-        raise InputError(f"{rest[0]}: there is no such argument.{hint}")
-    known = f" There are: {', '.join(EXPERIMENTS)}."
-    if given.name is None:
-        raise InputError(f"name: which experiment?{known}")
-    if given.name not in EXPERIMENTS:
-        hint = nearest(given.name, EXPERIMENTS) or known
-        raise InputError(f"there is no experiment {given.name!r}.{hint}")
+    given = parser.read(argv)
+    check_choice("experiment", given.name, list(EXPERIMENTS))
     if given.seeds < 1:
         raise InputError(f"--seeds must be >= 1, got {given.seeds}")
     return given

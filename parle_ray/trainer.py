@@ -191,10 +191,12 @@ class ParleTrainer:
             except MasterLost as error:
                 reported = len(read(folder.folder))
                 if signals.caught or reported <= before:  # it was of no use the last time
-                    raise
+                    raise MasterLost(
+                        f"{error}; run again under the same name and storage_path to go on from "
+                        "the last checkpoint"
+                    ) from error
                 before = reported
-                lost, _, _ = str(error).partition(";")
-                progress.say(f"{lost}; all start anew from the last checkpoint")
+                progress.say(f"{error}; all start anew from the last checkpoint")
 
     def _run(
         self,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from jobs.arguments import Parser
 from jobs.comparison.budget import Budget, scaled_rounds
 from jobs.comparison.cases import Setup
 from jobs.comparison.methods import METHODS
@@ -19,8 +20,6 @@ from parle_ray.strategies import Parle
 
 PROG = "python -m jobs.compare"
 CONFIGS = Path(__file__).parents[1] / "configs"
-OPTIONS = ["--data", "--methods", "--seeds", "--scale", "--num_replicas", "--quick", "--out"]
-OPTIONS += ["--report", "--help"]
 FACTORS = (0.1, 0.3, 1.0, 3.0)
 """The learning rates that are tried, as multiples of the configuration's."""
 QUICK_FACTORS = (0.3, 1.0)
@@ -62,11 +61,6 @@ class Settings:
             "held_out": setup.held_out,
             "evaluations": setup.evaluations,
         }
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message)
 
 
 def read(argv: Sequence[str], description: str) -> Settings:
@@ -144,13 +138,8 @@ def _methods(text: str) -> tuple[str, ...]:
 
 
 def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
-    lines = "\n".join(f"  {name:<15} {method.title}" for name, method in METHODS.items())
-    parser = _Parser(
-        prog=PROG,
-        description=f"{description}\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    titles = {name: method.title for name, method in METHODS.items()}
+    parser = Parser(PROG, description, titles)
     parser.add_argument("--data", help="a YAML in jobs/configs: digits (default), fashion_mnist")
     parser.add_argument("--methods", help="their names, with commas; all if not given")
     parser.add_argument("--seeds", type=_positive, help="how many: 3, or 1 with --quick")
@@ -159,11 +148,7 @@ def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
     parser.add_argument("--out", type=Path, help="folder; what is there is not run again")
     parser.add_argument("--report", action="store_true", help="report what is there, run nothing")
-    given, rest = parser.parse_known_args(argv)
-    if rest:
-        hint = nearest(rest[0], OPTIONS) or f" There are: {', '.join(OPTIONS)}."
-        raise InputError(f"{rest[0]}: there is no such argument.{hint}")
-    return given
+    return parser.read(argv)
 
 
 def _positive(text: str) -> int:

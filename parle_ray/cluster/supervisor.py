@@ -196,10 +196,7 @@ class Supervisor:
         told = self._ask("known", ranks=list(standings), timeout_s=WALK_S)
         known = [state for state in told.values() if state is not None]
         if not known:
-            raise MasterLost(
-                "the coordinator was lost, and no replica has a master to go on from; run again "
-                "under the same name and storage_path to go on from the last checkpoint"
-            )
+            raise MasterLost("the coordinator was lost, and no replica has a master to go on from")
         newest = max(known, key=lambda state: state["round"])
         round = max(newest["round"], min(self._reported, self._last - 1))
         return Beginning(round, None, []), newest | {"round": round}
