@@ -43,14 +43,15 @@ def job(storage: str) -> None:
     from tests.cluster import task
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    ParleTrainer(
+    trainer = ParleTrainer(
         **task.arguments() | {"num_rounds": NUM_ROUNDS},
         strategy=Parle(sync_every=4),
         checkpoint_every=EVERY,
         scaling_config=ScalingConfig(num_workers=3),
         run_config=RunConfig(name="run", storage_path=storage),
         on_report=lambda report: None,
-    ).fit()
+    )
+    task.patient(trainer).fit()
 
 
 def start(storage: Path) -> subprocess.Popen[bytes]:

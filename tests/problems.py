@@ -15,9 +15,13 @@ from torch.nn.functional import softplus
 
 from parle_ray.learner import Learner
 from parle_ray.master import Master
+from parle_ray.membership.patience import Patience
 from parle_ray.simulate import Outcome, simulate
 from parle_ray.strategies import Strategy
 from parle_ray.task import Task
+
+PATIENT = Patience(purse_s=60.0, full_s=60.0)
+"""A busy machine must not decide who is in time."""
 
 NUM_PARAMS = 6
 START = np.linspace(-1.0, 1.5, NUM_PARAMS)
@@ -100,6 +104,7 @@ def task(strategy: Strategy, **changes: Any) -> Task:
         "inner_optimizer_fn": sgd(),
         "num_replicas": 2,
         "num_rounds": 3,
+        "patience": PATIENT,
     }
     return Task(strategy=strategy, **(arguments | changes))
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from parle_ray.membership.patience import REMEMBERED, Patience, RoundClock
+from parle_ray.membership.patience import Patience, RoundClock
 from parle_ray.membership.questions import Questions
 from parle_ray.membership.roll import Roll
 
-PATIENCE = Patience(floor_s=10.0, factor=3.0, hung_floor_s=60.0, hung_factor=10.0)
+PATIENCE = Patience()
 
 
 def clock(*took: float) -> RoundClock:
@@ -16,6 +16,7 @@ def clock(*took: float) -> RoundClock:
     made, now = RoundClock(PATIENCE), 0.0
     for seconds in took:
         made.open(now)
+        made.quorum(now + seconds)
         now += seconds
         made.close(now)
     made.open(now)
@@ -23,24 +24,69 @@ def clock(*took: float) -> RoundClock:
 
 
 @pytest.mark.parametrize(
-    ("took", "quorum_s", "open_s"),
+    ("took", "walks", "exchange_s", "quorum_s", "open_s"),
     [
-        ([], 1.0, 10.0),
-        ([], 20.0, 60.0),
-        ([0.1] * 5, 0.1, 10.0),
-        ([8.0, 8.0, 1000.0], 1.0, 24.0),
-        ([8.0] * 3, 9.0, 27.0),
-        ([1.0] * 50 + [8.0] * REMEMBERED, 1.0, 24.0),
+        ([], [], None, 1.0, 11.0),  # the first round
+        ([], [], None, 20.0, 60.0),
+        ([0.1], [0.01] * 3, None, 0.01, 0.01 + 1.002),  # short rounds live on the purse
+        ([50.0], [0.01] * 3, None, 0.01, 0.01 + 2.0),
+        ([5000.0], [0.01] * 3, None, 0.01, 0.01 + 10.0),  # which is full at 10 s
+        ([0.1], [8.0] * 3, None, 0.0, 24.0),  # long ones on three times what they need
+        ([0.1], [8.0] * 3, None, 9.0, 27.0),
+        ([0.1], [8.0, 80.0, 9.0], None, 0.0, 27.0),  # the slower half does not count
+        ([0.1], [8.0, 80.0], None, 0.0, 24.0),
+        ([0.1], [1.0] * 3, 20.0, 0.0, 60.0),  # vectors travel for longer than replicas walk
     ],
 )
 def test_a_round_with_a_quorum_is_open_for_so_long(
-    took: list[float], quorum_s: float, open_s: float
+    took: list[float], walks: list[float], exchange_s: float | None, quorum_s: float, open_s: float
 ) -> None:
     made = clock(*took)
+    for rank, walk_s in enumerate(walks):
+        made.told(rank, walk_s, exchange_s)
     assert made.deadline == math.inf
     made.quorum(made.opened + quorum_s)
     made.quorum(made.opened + quorum_s + 1000.0)
     assert made.deadline == pytest.approx(made.opened + open_s)
+
+
+def test_the_shortest_exchange_counts_and_the_lost_do_not() -> None:
+    made = clock(0.1)
+    for rank, exchange_s in enumerate([30.0, 5.0, None]):
+        made.told(rank, 1.0, exchange_s)
+    assert made.needed_s == 5.0
+    made.forget(1)
+    assert made.needed_s == 30.0
+    made.forget(0)
+    assert made.needed_s == 1.0
+
+
+@pytest.mark.parametrize("walk_s", [0.01, 0.1, 0.5, 2.0, 30.0])
+@pytest.mark.parametrize("slower", [4.0, 10.0, 1000.0])
+def test_a_slow_replica_costs_the_others_two_hundredths_and_no_more(
+    walk_s: float, slower: float
+) -> None:
+    """It is waited for again after each round that closed without it, which is the worst case."""
+    made, now, needed = clock(walk_s), walk_s, 0.0
+    for rank in range(3):
+        made.told(rank, walk_s, 0.0)
+    while now < 10_000 * walk_s:
+        made.open(now)
+        made.quorum(now)
+        late = now + slower * walk_s
+        now = min(late, max(made.deadline, now + walk_s))
+        made.close(now)
+        needed += max(PATIENCE.grace_s, PATIENCE.factor * walk_s)
+    assert now <= 1.02 * needed + 1.0 + walk_s
+
+
+def test_a_pause_between_short_rounds_is_forgiven_once_they_have_earned_it() -> None:
+    made = clock(*[0.1] * 3000)
+    assert made.purse_s == pytest.approx(1.0 + 0.02 * 300.0)
+    made.told(0, 0.1, None)
+    made.quorum(made.opened)
+    made.close(made.opened + 4.1)
+    assert made.purse_s == pytest.approx(1.0 + 0.02 * (300.0 + 4.1) - 4.0)
 
 
 @pytest.mark.parametrize(

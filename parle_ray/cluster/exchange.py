@@ -22,7 +22,7 @@ from parle_ray.membership.questions import Questions
 
 PUSHED = np.empty(0)
 """In an answer, where the push itself has gone elsewhere."""
-TIMES = ("stall_s", "exchange_s")
+TIMES = ("stall_s", "exchange_s", "walk_s")
 NOTICE_S = 1.0
 """How often the coordinator looks up from waiting, to see who joined."""
 
@@ -129,8 +129,7 @@ class Exchange:
         """Go on without the replicas on these nodes, before anybody answered; their ranks."""
         gone = [rank for rank, member in self._members.items() if member.replica.node in nodes]
         for rank in gone:
-            del self._members[rank]
-            self._questions.forget(rank)
+            self._forget(rank)
             self.master.leave(rank, lost=False)
         return gone
 
@@ -232,7 +231,10 @@ class Exchange:
             self._clock.quorum(time.perf_counter())
         heard.bytes_sent += num_bytes or 0
         has_state = told.pop("has_state")
-        heard.times.append({name: told.pop(name) for name in TIMES})
+        times = {name: told.pop(name) for name in TIMES}
+        heard.times.append(times)
+        if rank not in self._roll.trailing:
+            self._clock.told(rank, times["walk_s"], times["exchange_s"])
         heard.answers[rank] = Answer(None if num_bytes is None else PUSHED, **told)
         if round == self._roll.round:
             heard.states[rank] = state
@@ -287,12 +289,16 @@ class Exchange:
             self._lose(rank, f"silent for {seconds:.0f} s")
 
     def _lose(self, rank: int, why: str | UserCodeError) -> None:
-        del self._members[rank]
-        self._questions.forget(rank)
+        self._forget(rank)
         self.master.leave(rank)
         self.heard.lost[rank] = why
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
+
+    def _forget(self, rank: int) -> None:
+        del self._members[rank]
+        self._questions.forget(rank)
+        self._clock.forget(rank)
 
 
 def _may_be_there(error: RayError) -> bool:

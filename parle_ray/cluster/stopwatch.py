@@ -12,13 +12,15 @@ class Stopwatch:
     def __init__(self) -> None:
         self._pushed_at: dict[int, float] = {}
         self._left_at: float | None = None
+        self._began_at = self._waited_s = 0.0
         self._stall_s = 0.0
         self._exchange_s: float | None = None
 
     def goes_on(self) -> None:
         """A round begins."""
+        self._began_at, self._waited_s = time.perf_counter(), 0.0
         if self._left_at is not None:
-            self._stall_s += time.perf_counter() - self._left_at
+            self._stall_s += self._began_at - self._left_at
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -27,7 +29,9 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._stall_s += time.perf_counter() - before
+            waited_s = time.perf_counter() - before
+            self._waited_s += waited_s
+            self._stall_s += waited_s
 
     def pushes(self, round: int) -> None:
         """The push of `round` is computed; from here on the replica stands still."""
@@ -41,7 +45,9 @@ class Stopwatch:
             self._exchange_s = time.perf_counter() - asked
 
     def told(self) -> dict[str, float | None]:
-        """`stall_s` since this was last asked, and `exchange_s`, the last one that ended."""
-        told = {"stall_s": self._stall_s, "exchange_s": self._exchange_s}
+        """`stall_s` since this was last asked, `exchange_s`, the last one that ended, and `walk_s`,
+        what this round has taken so far without waiting."""
+        walk_s = time.perf_counter() - self._began_at - self._waited_s
+        told = {"stall_s": self._stall_s, "exchange_s": self._exchange_s, "walk_s": walk_s}
         self._stall_s = 0.0
         return told

@@ -1,7 +1,6 @@
 """One Ray cluster for all tests here, with four CPUs whatever the machine has."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,11 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from parle_ray import ParleTrainer
-from parle_ray.membership.patience import Patience
 from parle_ray.strategies import Strategy
 from tests.cluster import task
+from tests.problems import PATIENT
 
 NUM_CPUS = 4
-PATIENT = Patience(floor_s=60.0)
-"""A busy machine must not decide who is in time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,8 +52,6 @@ def trainer(cluster: None, tmp_path: Path) -> Any:
             ),
             "on_report": lambda report: None,
         }
-        made = ParleTrainer(strategy=strategy, **(arguments | changes))
-        made._task = replace(made._task, patience=patience)
-        return made
+        return task.patient(ParleTrainer(strategy=strategy, **(arguments | changes)), patience)
 
     return make

@@ -4,13 +4,24 @@ The functions are nested, so that they reach the replicas by value, as a noteboo
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from parle_ray import ParleTrainer
+from parle_ray.membership.patience import Patience
+from tests.problems import PATIENT
+
 NUM_ROUNDS = 8
+
+
+def patient(trainer: ParleTrainer, patience: Patience = PATIENT) -> ParleTrainer:
+    """The trainer, whose rounds wait for so long."""
+    trainer._task = replace(trainer._task, patience=patience)
+    return trainer
 
 
 def data() -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Every process of a run may die, and the run goes on: to the same bits, where nothing is lost."""
 
-import dataclasses
 import os
 import signal
 from collections.abc import Callable
@@ -128,9 +127,8 @@ def test_what_fails_is_replaced_alone_and_a_mistake_is_pardoned_once(
         loss_fn=loss_fn,
         evaluate_every=10,
         on_report=listen,
+        patience=Patience(full_s=0.5, hung_floor_s=15.0, hung_factor=3.0),
     )
-    hasty = Patience(floor_s=0.5, hung_floor_s=15.0, hung_factor=3.0)
-    ours._task = dataclasses.replace(ours._task, patience=hasty)
     with pytest.raises(UserCodeError, match=r"(?s)KeyError: .the user's own.*in loss_fn"):
         ours.fit()
     assert [one["round"] for one in seen] == list(range(1, len(seen) + 1))

@@ -46,7 +46,7 @@ def test_rounds_close_without_a_replica_that_stands_still(trainer: Any, tmp_path
         shards=2,
         batches_fn=batches_fn,
         num_rounds=400,
-        patience=Patience(floor_s=2.0),
+        patience=Patience(purse_s=2.0, full_s=2.0),
         on_report=listen,
     ).fit()
     assert alone[0] == 6, "batch 20 is the first of the sixth round"

@@ -33,14 +33,15 @@ connect(address)
 handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 while True:
     try:
-        ParleTrainer(
+        trainer = ParleTrainer(
             strategy=STRATEGIES["parle"],
             scaling_config=ScalingConfig(num_workers=2),
             run_config=RunConfig(name="run", storage_path=storage_path),
             checkpoint_every=10_000,
             on_report=lambda report: print("round", report["round"], flush=True),
             **(task.arguments() | {"num_rounds": int(num_rounds)}),
-        ).fit()
+        )
+        task.patient(trainer).fit()
     except (KeyboardInterrupt, SystemExit) as end:
         assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         print("ended", type(end).__name__, *end.args, flush=True)
