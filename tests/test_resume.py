@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ray.exceptions import ObjectLostError
 from torch import nn
 
 from parle_ray.cluster.wire import Packed
@@ -214,3 +215,34 @@ def test_the_last_checkpoint_is_tried_again_for_a_while(
     assert told == [7]
     assert tries == [7] * min(1 + failures, 4)
     assert waits == list(keeper.LAST_S[: len(tries) - 1])
+
+
+@pytest.mark.parametrize("master_is_lost", [False, True])
+def test_a_checkpoint_is_written_without_a_replica_whose_state_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master_is_lost: bool
+) -> None:
+    saved: list[dict[str, Any]] = []
+    said: list[str] = []
+
+    def get(value: Any) -> Any:
+        if value == "lost":
+            raise ObjectLostError("00" * 28, None, "")
+        return value
+
+    monkeypatch.setattr(keeper.ray, "get", get)
+    monkeypatch.setattr(keeper.checkpoint, "save", lambda run, round, **kept: saved.append(kept))
+    vector = Packed(np.zeros(2, np.float32), "float32")
+    master = {"vector": vector, "strategy": {}, "end": {}, "inner": None}
+    cut = {
+        "round": 7,
+        "replicas": {0: "lost", 1: "state", 2: None},
+        "master": "lost" if master_is_lost else [master],
+        "model": {"model": {}},
+    }
+    run = open_folder(tmp_path)
+    with keeper.Keeper(run, {}, 2, let_go=lambda round: None, say=said.append) as made:
+        made.keep(cut)
+    assert [kept["replicas"] for kept in saved] == ([] if master_is_lost else [{1: "state"}])
+    assert [line.split(" was lost")[0] for line in said] == (
+        [] if master_is_lost else ["the state of replica 0"]
+    )

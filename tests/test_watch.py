@@ -1,6 +1,13 @@
 """When a coordinator is taken for hung; on times that are given."""
 
-from parle_ray.cluster.watch import ANSWER_S, ASK_S, STUCK_ROUNDS, STUCK_S, Pulse
+from parle_ray.cluster.watch import (
+    ANSWER_S,
+    ASK_S,
+    FIRST_ANSWER_S,
+    STUCK_ROUNDS,
+    STUCK_S,
+    Pulse,
+)
 
 
 def pulse(*took: float) -> Pulse:
@@ -12,11 +19,14 @@ def pulse(*took: float) -> Pulse:
     return made
 
 
-def test_nothing_is_decided_before_a_round_was_reported() -> None:
+def test_before_a_round_was_reported_only_silence_counts() -> None:
     made = pulse()
     made.reported(100.0, None)
-    assert not made.asks(1e6)
-    assert made.silent(1e6) is None
+    assert made.asks(110.0)
+    assert made.answered(111.0, 1e6) is None
+    assert made.asks(120.0)
+    assert made.silent(120.0 + FIRST_ANSWER_S) is None
+    assert made.silent(120.1 + FIRST_ANSWER_S) == "it has not answered for 60 s"
 
 
 def test_it_is_asked_once_when_nothing_was_reported_for_a_while() -> None:

@@ -12,13 +12,12 @@ from typing import Any
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+from jobs.benchmarks.paced_mlp import STEP_S
 from jobs.benchmarks.problems import LENET, sgd
 from parle_ray import ParleTrainer
 from parle_ray.execution import Execution
 from parle_ray.strategies import Parle
 
-STEP_S = 0.02
-"""A step waits so long for its batch: what one replica does takes no processor from the others."""
 SYNC_EVERY = 25
 NUM = 3
 STRUCK = NUM - 1

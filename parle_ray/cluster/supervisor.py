@@ -280,11 +280,10 @@ class Supervisor:
                 for index in range(self._num_shards if self._num_shards > 1 else 0)
             ]
             arguments = self._generation, *self._fit, self._shards, self._state, ranks
-            start = self._coordinator.start.remote(*arguments, self._crew.failures, *self._every)
             try:
-                at = ray.get(start)
                 self._watch.begin(self._coordinator, self._shards)
-                return at
+                start = self._coordinator.start
+                return self._watch.over(start.remote(*arguments, self._crew.failures, *self._every))
             except RayError as error:
                 self._succeed(error)
 

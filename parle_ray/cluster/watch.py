@@ -15,7 +15,9 @@ from parle_ray.cluster.undertaker import end
 from parle_ray.membership.patience import REMEMBERED
 
 ANSWER_S = 10.0
-"""The coordinator may leave a question unanswered for so long, or for a usual round."""
+"""The coordinator may leave a question unanswered for so long, or for a usual round;"""
+FIRST_ANSWER_S = 60.0
+"""for so long while it builds the model, and until the first round is reported."""
 STUCK_S = 20.0
 """Its rounds may not come by for so long,"""
 STUCK_ROUNDS = 5.0
@@ -24,15 +26,15 @@ ASK_S = 2.0
 """How long nothing is reported before it is asked."""
 LOOK_S = 1.0
 """Between two looks no more than this counts: the driver itself may have stood still."""
-START_S = 30.0
-"""How long actors may take to say which process they are."""
+START_S = 180.0
+"""How long actors may take to begin, and to say which process they are."""
 
 
 class Pulse:
     """When to ask a coordinator whether it is there, and when to take it for hung.
 
-    It is told the time, and looks at no clock. Nothing is decided before a round was reported by
-    which patience is measured.
+    It is told the time, and looks at no clock. How long rounds may stand still is not decided
+    before one was reported.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class Pulse:
 
     def asks(self, now: float) -> bool:
         """Whether it is time for a question; from here on it counts as asked."""
-        if not self._took or self._asked is not None or now - self._heard < ASK_S:
+        if self._asked is not None or now - self._heard < ASK_S:
             return False
         self._asked = now
         return True
@@ -60,13 +62,14 @@ class Pulse:
     def answered(self, now: float, idle_s: float) -> str | None:
         """It answers, and its rounds have not come by for `idle_s`; what is wrong, if anything."""
         self._heard, self._asked = now, None
-        if idle_s <= max(STUCK_S, STUCK_ROUNDS * median(self._took)):
+        if not self._took or idle_s <= max(STUCK_S, STUCK_ROUNDS * median(self._took)):
             return None
         return f"its rounds have stood still for {idle_s:.0f} s"
 
     def silent(self, now: float) -> str | None:
         """No answer has come so far; what is wrong, if anything."""
-        if self._asked is None or now - self._asked <= max(ANSWER_S, median(self._took)):
+        answer_s = max(ANSWER_S, median(self._took)) if self._took else FIRST_ANSWER_S
+        if self._asked is None or now - self._asked <= answer_s:
             return None
         return f"it has not answered for {now - self._asked:.0f} s"
 
@@ -86,7 +89,7 @@ class Watch:
         self._answer: ray.ObjectRef | None = None
 
     def begin(self, coordinator: Any, shards: Sequence[Any]) -> None:
-        """They have started; before their rounds begin they are asked where they run.
+        """They have been hired; before anything else they are asked where they run.
 
         Raises:
             RayError: one of them is lost.
@@ -96,6 +99,16 @@ class Watch:
         self._places = ray.get(where, timeout=START_S)
         self._pulse.begins(self._now())
         self._answer = None
+
+    def over(self, call: ray.ObjectRef) -> Any:
+        """What a call of the coordinator returns.
+
+        Raises:
+            RayError: it is lost, or hangs.
+        """
+        while not ray.wait([call], timeout=LOOK_S)[0]:
+            self.look({})
+        return ray.get(call)
 
     def look(self, report: Mapping[str, Any]) -> None:
         """To be called again and again, with what was reported meanwhile.

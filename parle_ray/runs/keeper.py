@@ -84,8 +84,9 @@ class Keeper:
             earlier.result()
 
     def _write(self, cut: dict[str, Any]) -> None:
+        lost: list[int] = []
         try:
-            replicas = {rank: ray.get(ref) for rank, ref in cut["replicas"].items()}
+            replicas = {rank: _fetched(rank, ref, lost) for rank, ref in cut["replicas"].items()}
             states = {
                 "master": join_states(ray.get(cut["master"])),
                 "model": ray.get(cut["model"])["model"],
@@ -95,6 +96,11 @@ class Keeper:
             return  # with the coordinator; the one that takes its place makes the last cut again
         finally:
             self._let_go(cut["round"])
+        for rank in lost:
+            self._say(
+                f"the state of replica {rank} was lost before it was saved: by the checkpoint of "
+                f"round {cut['round']} it would start from the master"
+            )
         if self._attempts.make(lambda: self._save(cut["round"], states)):
             self._prune(cut["round"])
 
@@ -126,3 +132,12 @@ class Keeper:
                 self._run.remove(name)
             except OSError as error:
                 self._say(f"{self._run}/{name} cannot be removed: {error}")
+
+
+def _fetched(rank: int, ref: ray.ObjectRef, lost: list[int]) -> Any:
+    """The state of a replica; None, and it is among the `lost`, if it went with its node."""
+    try:
+        return ray.get(ref)
+    except ObjectLostError:
+        lost.append(rank)
+        return None
