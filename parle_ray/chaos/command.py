@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from parle_ray.chaos.kinds import KINDS
 from parle_ray.chaos.show import fault_lines, table
-from parle_ray.console.arguments import make_parser, read, to_yaml
+from parle_ray.console import own
 from parle_ray.console.commands import make_trainer, name_of_run
 from parle_ray.console.recipe import Recipe, make_recipe
 from parle_ray.errors import InputError
@@ -22,18 +21,10 @@ def chaos(argv: Sequence[str], prog: str) -> int:
     Takes train's arguments too; --seed is also that of the storm. Ends with status 1 if a round is
     missing or repeated, if no round was reported for too long, or if the loss is off.
     """
-    own = _parser(prog)
-    try:
-        asked, rest = own.parse_known_args(list(argv))
-    except argparse.ArgumentError as error:
-        raise InputError(str(error)) from error
-    if {"-h", "--help"} & set(rest):
-        print(own.format_help())
+    given = own.split(_parser(prog), argv)
+    if given is None:
         return 0
-    config, only_print = read(make_parser(f"{prog} chaos", ""), rest)
-    if only_print:
-        sys.stdout.write(to_yaml(config))
-        return 0
+    asked, config, _ = given
     kinds = _kinds(asked)
     recipe = make_recipe(config)
     from parle_ray.chaos.schedule import storm
@@ -87,15 +78,8 @@ def _start_cluster(
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"{prog} chaos [TRAIN'S ARGUMENTS]",
-        description=chaos.__doc__,
-        epilog="\n".join(["faults:", *(f"  {k:<17} {v.does}" for k, v in KINDS.items())]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
+    epilog = "\n".join(["faults:", *(f"  {k:<17} {v.does}" for k, v in KINDS.items())])
+    parser = own.parser(f"{prog} chaos", chaos.__doc__, epilog)
     parser.add_argument(
         "--faults", help="kinds, with commas between; all that there can be if not given"
     )

@@ -69,8 +69,10 @@ def _stop_for_good(actor: Any, fault: Any) -> None:
 
 
 def _stop(actor: Any, fault: Any) -> None:
-    """Nobody can wake itself: a shell does, unless the process was replaced meanwhile."""
-    wake = f"sleep {fault.seconds}; kill -CONT {os.getpid()}"
+    """Nobody can wake itself: a shell does, once the process stands still."""
+    here = f"/proc/{os.getpid()}"
+    stands = f"test ! -d {here} || grep -q '^State:.T' {here}/status"
+    wake = f"until {stands}; do sleep 0.01; done; sleep {fault.seconds}; kill -CONT {os.getpid()}"
     subprocess.Popen(["sh", "-c", wake], start_new_session=True)
     os.kill(os.getpid(), signal.SIGSTOP)
 

@@ -6,10 +6,16 @@ from typing import Any
 
 import ray
 from ray.train import ScalingConfig
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from parle_ray.cluster.nodes import on_node
 from parle_ray.errors import InputError
+
+UNASKED = 1000
+"""So many replicas that ask for nothing fit on a node."""
 
 
 def replica_resources(scaling: ScalingConfig) -> dict[str, float]:
@@ -81,7 +87,8 @@ def check_room(resources: dict[str, float], n: int) -> None:
 
 def _room(node: dict[str, float], resources: dict[str, float]) -> int:
     """How many replicas fit on a node that has these resources."""
-    return min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in resources.items())
+    rooms = (int(node.get(name, 0.0) / amount + 1e-9) for name, amount in resources.items())
+    return min(rooms, default=UNASKED)
 
 
 def scheduling(
@@ -91,8 +98,11 @@ def scheduling(
 
     `PACK` and `SPREAD` are wishes; their `STRICT_` forms pin replicas to nodes. Ray packs a node
     half full before it takes the next; with `in_order`, `PACK` wishes that ranks fill one node
-    after the other, so that consecutive ones lie together.
+    after the other, so that consecutive ones lie together. In a placement group that has a bundle
+    for each, as that of a Tune trial, they lie there.
     """
+    if bundles := _bundles(resources, n):
+        return bundles
     if placement == "PACK" and not in_order:
         return ["DEFAULT"] * n
     if placement == "SPREAD":
@@ -116,6 +126,15 @@ def scheduling(
             f"{len(nodes)} node(s) with room for {sorted(room.values())}; use 'PACK' or 'SPREAD'"
         )
     return [NodeAffinitySchedulingStrategy(node, soft=False) for node in chosen]
+
+
+def _bundles(resources: dict[str, float], n: int) -> list[Any]:
+    """One for each replica, of the placement group around us; none if it has too few."""
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return []
+    fits = [i for i, bundle in enumerate(group.bundle_specs) if _room(bundle, resources)]
+    return [PlacementGroupSchedulingStrategy(group, i) for i in fits[:n]] if len(fits) >= n else []
 
 
 def replica_options(resources: dict[str, float]) -> dict[str, Any]:

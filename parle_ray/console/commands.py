@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,36 +92,34 @@ def name_of_run(config: Config, command: str) -> str:
     return config.name or f"{command}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
 
 
-def make_trainer(recipe: Recipe, name: str, callbacks: Sequence[Any] = ()) -> Any:
+def make_trainer(
+    recipe: Recipe,
+    name: str,
+    callbacks: Sequence[Any] = (),
+    on_report: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Any:
     """The `ParleTrainer` of a recipe, after its header line; connects to Ray.
 
     Args:
         callbacks: of `RunConfig`.
+        on_report: takes the report of each round; None shows progress.
     """
     config = recipe.config
     device = f"{config.gpus_per_replica:g} GPU each" if config.gpus_per_replica else "CPU"
     print(header(recipe, device), flush=True)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig
 
     from parle_ray.cluster.connect import connect
     from parle_ray.trainer import ParleTrainer
 
     connect(config.address)
-    asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
-    resources = {name: amount for name, amount in asked.items() if amount is not None}
-    num_workers: Any = config.num_replicas
-    if config.min_replicas is not None:
-        num_workers = config.min_replicas, config.num_replicas
     return ParleTrainer(
         **recipe.arguments,
         checkpoint_every=config.checkpoint_every,
         shards=config.shards,
         config=to_dict(config),
-        scaling_config=ScalingConfig(
-            num_workers=num_workers,
-            use_gpu=config.gpus_per_replica > 0,
-            resources_per_worker=resources,
-        ),
+        on_report=on_report,
+        scaling_config=scaling_of(config),
         run_config=RunConfig(
             name=name,
             storage_path=config.storage_path,
@@ -130,4 +128,19 @@ def make_trainer(recipe: Recipe, name: str, callbacks: Sequence[Any] = ()) -> An
             ),
             callbacks=list(callbacks),
         ),
+    )
+
+
+def scaling_of(config: Config) -> Any:
+    """Ray Train's `ScalingConfig`."""
+    from ray.train import ScalingConfig
+
+    asked = {"CPU": config.cpus_per_replica, "GPU": config.gpus_per_replica or None}
+    num_workers: Any = config.num_replicas
+    if config.min_replicas is not None:
+        num_workers = config.min_replicas, config.num_replicas
+    return ScalingConfig(
+        num_workers=num_workers,
+        use_gpu=config.gpus_per_replica > 0,
+        resources_per_worker={name: amount for name, amount in asked.items() if amount is not None},
     )
