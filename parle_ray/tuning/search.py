@@ -68,9 +68,15 @@ class Search:
 
     @property
     def _trainable(self) -> Any:
-        """The first bundle, of Tune's own actor, is empty: it only waits for the replicas."""
+        """A function, as Tune wants it. The first bundle, of Tune's own actor, is empty: that only
+        waits for the replicas."""
+        call = self.trial
+
+        def trial(config: dict[str, Any]) -> None:
+            call(config)
+
         bundles = [{}, *[dict(self.resources)] * self.num_replicas]
-        return tune.with_resources(self.trial, tune.PlacementGroupFactory(bundles))
+        return tune.with_resources(trial, tune.PlacementGroupFactory(bundles))
 
     def _scheduler(self) -> Any:
         if self.scheduler == "asha":
