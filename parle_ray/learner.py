@@ -86,7 +86,7 @@ class Learner:
         """
         self.task = task
         inner, self._scheduler = task.optimizer(self._flat)
-        self._replica = Replica(self._flat, inner, task.strategy)
+        self._replica = Replica(self._flat, inner, task.strategy, self.rank, task.num_replicas)
         if master is not None:
             self._replica.start_from(master.to(self._device))
         self._end = task.replica_end(self._flat.vector)
@@ -144,9 +144,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state; `start` comes first."""
         self._flat.vector.copy_(state["vector"])
-        self._replica.state = {
-            name: value.to(self._device) for name, value in state["strategy"].items()
-        }
+        own = {name: value.to(self._device) for name, value in state["strategy"].items()}
+        self._replica.take(own)
         self._replica.fresh = state["fresh"]
         self._replica.inner.load_state_dict(state["inner"])
         if self._scheduler:

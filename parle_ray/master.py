@@ -188,6 +188,7 @@ class Master(Roll):
             self.strategy.merge(self.vector, self.state, pushed, self.round)
             if self.inner is not None:
                 self.inner.step()
+            self.strategy.follow(self.vector, self.state, self.round)
             self._unmeasured = pushed
         if self._scheduler is not None:
             self._scheduler.step()
@@ -207,6 +208,11 @@ class Master(Roll):
     def start(self) -> Tensor:
         """Where a replica starts: the master; with compression, what the replicas know of it."""
         return self._end.known if self._end else self.vector
+
+    @property
+    def model(self) -> Tensor:
+        """What is evaluated and saved, `(num_params,)`."""
+        return self.strategy.model(self.vector, self.state)
 
     @property
     def replies_all(self) -> bool:

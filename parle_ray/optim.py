@@ -71,7 +71,8 @@ class ReplicaOptimizer(Optimizer):
         self._world = dist.get_world_size() if dist.is_initialized() else 1
         if self._world > 1:
             dist.broadcast(self._flat.vector, src=0)
-        self._replica = Replica(self._flat, inner, strategy)
+        rank = dist.get_rank() if self._world > 1 else 0
+        self._replica = Replica(self._flat, inner, strategy, rank, self._world)
         self.master = self._flat.vector.clone()
         self._master_state = strategy.init_master(self.master)
         self._steps = 0
@@ -144,18 +145,23 @@ class ReplicaOptimizer(Optimizer):
         if not self._fold.count:
             raise all_diverged(round)
         self._strategy.merge(self.master, self._master_state, self._fold.close(), round)
+        self._strategy.follow(self.master, self._master_state, round)
         self._fold.clear()
 
     def swap_master(self) -> None:
         """Exchange the model's parameters with the master's, for evaluation; call it again after.
 
+        Where a strategy evaluates another vector than the master, such as a mean over time, it is
+        that one.
+
         Batch-norm statistics stay the replica's: re-estimate them before evaluating
         (`torch.optim.swa_utils.update_bn`). Waits for an exchange that is under way.
         """
         self._merge(self.round - 1)
+        shown = self._strategy.model(self.master, self._master_state)
         mine = self._flat.vector.clone()
-        self._flat.vector.copy_(self.master)
-        self.master.copy_(mine)
+        self._flat.vector.copy_(shown)
+        shown.copy_(mine)
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """The inner optimiser's, the replica's and the master's; waits for the exchange."""
@@ -175,7 +181,7 @@ class ReplicaOptimizer(Optimizer):
         """Go on from a saved state, the model's parameters included."""
         self.inner.load_state_dict(state_dict["inner"])
         self._flat.vector.copy_(state_dict["vector"])
-        self._replica.state = {k: v.clone() for k, v in state_dict["replica"].items()}
+        self._replica.take({k: v.clone() for k, v in state_dict["replica"].items()})
         self._replica.fresh = state_dict["fresh"]
         self.master.copy_(state_dict["master"])
         self._master_state = {k: v.clone() for k, v in state_dict["master_state"].items()}

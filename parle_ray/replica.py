@@ -35,17 +35,30 @@ class Replica:
     in a replica's first round it is the master it started from.
     """
 
-    def __init__(self, flat: FlatModule, inner: Optimizer, strategy: Strategy) -> None:
+    def __init__(
+        self,
+        flat: FlatModule,
+        inner: Optimizer,
+        strategy: Strategy,
+        rank: int = 0,
+        num_replicas: int = 1,
+    ) -> None:
         self.flat = flat
         self.inner = inner
         self.strategy = strategy
-        self.state: State = strategy.init_replica(flat.vector)
+        self._seat = rank, num_replicas
+        self.take(strategy.init_replica(flat.vector))
         self.fresh = True
+
+    def take(self, state: State) -> None:
+        """Go on with a state, new or saved, from the seat that this replica has in this run."""
+        self.state = state
+        self.strategy.seat(state, *self._seat)
 
     def start_from(self, master: Tensor) -> None:
         """Stand at the master with nothing of the past: at the start, or after a fault."""
         self.flat.vector.copy_(master)
-        self.state = self.strategy.init_replica(self.flat.vector)
+        self.take(self.strategy.init_replica(self.flat.vector))
         self.inner.state.clear()
         self.fresh = True
 

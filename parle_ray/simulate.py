@@ -32,12 +32,15 @@ class Outcome:
 
     Attributes:
         master: `(num_params,)`, in the order of the trainable `module.parameters()`.
+        model: `(num_params,)`, what is evaluated and saved: the master, unless the strategy says
+            otherwise.
         replicas: one vector `(num_params,)` a replica, by rank.
         history: one report a round, with the names of `parle_ray.metrics`.
-        module: the model with the master's parameters, and batch-norm statistics of its own.
+        module: the module with these parameters, and batch-norm statistics of its own.
     """
 
     master: Tensor
+    model: Tensor
     replicas: list[Tensor]
     history: list[dict[str, Any]]
     module: torch.nn.Module
@@ -114,7 +117,7 @@ def _run(
         report = round_report(task, master, master.distance, answers)
         last = round + 1 == task.num_rounds
         if last or (evaluate_every and (round + 1) % evaluate_every == 0):
-            report |= evaluator.evaluate(master.vector)
+            report |= evaluator.evaluate(master.model)
         history.append(report)
         if on_round:
             on_round(report)
@@ -122,6 +125,7 @@ def _run(
         learner.settle(task.num_rounds, replies[learner.rank])
     return Outcome(
         master.vector.clone(),
+        master.model.clone(),
         [learner.vector.clone() for learner in learners],
         history,
         copy.deepcopy(evaluator.module),

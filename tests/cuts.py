@@ -47,7 +47,7 @@ class Crew:
         """What `checkpoint.save` takes of a run, beside its round and spec."""
         task = self.learners[0].task
         flat = task.build()
-        flat.vector.copy_(self.master.vector)
+        flat.vector.copy_(self.master.model)
         return {
             "master": pack_tree(self.master.state_dict()),
             "replicas": {w.rank: pack_tree(w.state_dict()) for w in self.learners},
@@ -55,5 +55,6 @@ class Crew:
         }
 
     def bits(self) -> torch.Tensor:
-        """The master's vector and the replicas', `((1 + n) * num_params,)`."""
-        return torch.cat([self.master.vector, *(w.vector for w in self.learners)])
+        """The master's vector, its model and the replicas' vectors, `((2 + n) * num_params,)`."""
+        mine = self.master.vector, self.master.model
+        return torch.cat([*mine, *(w.vector for w in self.learners)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ray.exceptions import ObjectLostError
 from ray.train import ScalingConfig
+from torch.nn.utils import parameters_to_vector
 
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.coordinator import Coordinator
@@ -118,12 +119,12 @@ def fit(
 
 
 def taken(cut: dict[str, Any]) -> Any:
-    """The master of a cut, if it was not lost with the coordinator."""
+    """The master of a cut, and the model saved with it, if not lost with the coordinator."""
     try:
-        (state,) = FakeRay.get(cut["master"])
+        (state,), exported = FakeRay.get(cut["master"]), FakeRay.get(cut["model"])
     except ObjectLostError:
         return None
-    return unpack_tree(state)
+    return unpack_tree(state) | {"model": unpack_tree(exported["model"])}
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -136,6 +137,7 @@ def test_undisturbed_every_strategy_has_the_bits_of_simulate(
     assert rounds == [1, 2]
     assert losses == [report["loss"] for report in outcome.history]
     assert torch.equal(master["vector"], outcome.master)
+    assert torch.equal(parameters_to_vector(master["model"].values()), outcome.model)
 
 
 @pytest.mark.parametrize(

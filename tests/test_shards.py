@@ -209,14 +209,14 @@ def test_a_stretch_of_another_size_is_refused_by_all_shards(
     parts = [slice(0, 4), slice(4, 6)]
     actors = [ShardActor([fitted], i) for i in range(2)]
     master = Shards(fitted, [Here(actor) for actor in actors], (3, "none", parts), [], [0, 1, 2])
-    start = torch.cat([torch.from_numpy(actor.vector()) for actor in actors])
+    start = torch.cat([torch.from_numpy(actor.model()) for actor in actors])
     for rank, sent in enumerate([parts, cut, parts]):
         push = (start + 9.0 * rank).numpy()
         master.bring(rank, {"finite": True}, [push[place] for place in sent])
         master.take(rank, 0, 0)
     parcels = master.close()
     assert [parcels[rank].restart for rank in range(3)] == [False, True, False]
-    moved = torch.cat([torch.from_numpy(actor.vector()) for actor in actors])
+    moved = torch.cat([torch.from_numpy(actor.model()) for actor in actors])
     torch.testing.assert_close(moved, start + 9.0)
     (line,) = master.roll.entry.refusals()
     assert "replica 1 was refused (shape" in line

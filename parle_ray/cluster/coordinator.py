@@ -214,7 +214,7 @@ class Coordinator:
             report["refusals"] = entry.refusals()
         ends = self._haste.is_over or (self._haste.is_on and not heard.stateless)
         has_cut = ends or self._checkpoints.due(self._roll.round)
-        report |= self._evaluations.of_round(self._roll.round, self._master.vector, has_cut)
+        report |= self._evaluations.of_round(self._roll.round, self._master.model, has_cut)
         return report | ({"cut": self._cut(heard.states)} if has_cut else {})
 
     def _admit(self) -> None:
@@ -238,7 +238,7 @@ class Coordinator:
             "round": self._roll.round,
             "master": self._master.state(),
             "replicas": states,
-            "model": self._evaluations.model(self._master.vector),
+            "model": self._evaluations.model(self._master.model),
         }
         return cut
 

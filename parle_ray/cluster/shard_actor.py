@@ -106,9 +106,9 @@ class ShardActor:
         """Where a replica starts."""
         return pack(self._master.start)
 
-    def vector(self) -> np.ndarray:
-        """The master parameters."""
-        return pack(self._master.vector)
+    def model(self) -> np.ndarray:
+        """What is evaluated and saved."""
+        return pack(self._master.model)
 
     def state(self, roll: dict[str, Any]) -> Any:
         """All that the next round depends on, with the whole master's roll."""

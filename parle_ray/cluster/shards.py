@@ -55,9 +55,9 @@ class Shards:
         """Where a replica starts."""
         return self._tell("place")
 
-    def vector(self) -> list[ray.ObjectRef]:
-        """The master parameters."""
-        return self._tell("vector")
+    def model(self) -> list[ray.ObjectRef]:
+        """What is evaluated and saved."""
+        return self._tell("model")
 
     def state(self) -> list[ray.ObjectRef]:
         """All that the next round depends on."""

@@ -42,9 +42,9 @@ class Whole:
         """Where a replica starts."""
         return [ray.put(pack(self._master.start))]
 
-    def vector(self) -> list[ray.ObjectRef]:
-        """The master parameters."""
-        return [ray.put(pack(self._master.vector))]
+    def model(self) -> list[ray.ObjectRef]:
+        """What is evaluated and saved."""
+        return [ray.put(pack(self._master.model))]
 
     def state(self) -> list[ray.ObjectRef]:
         """All that the next round depends on."""

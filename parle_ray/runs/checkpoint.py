@@ -1,7 +1,8 @@
 """Checkpoints: a consistent cut of a run in storage, in safetensors and JSON, with checksums.
 
     checkpoint_000040/
-        model.safetensors        the master as a plain state_dict, batch-norm re-estimated
+        model.safetensors        the master, or the strategy's model, as a plain state_dict,
+                                 batch-norm re-estimated
         master.safetensors       the coordinator's vectors
         replica-0.safetensors    a replica's vectors, optimiser, generators; one file each
         manifest.json            the rest of the states, what the run was made with, and the

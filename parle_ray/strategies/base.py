@@ -42,6 +42,8 @@ class Strategy(ABC):
     """The algorithm in a line."""
     source: ClassVar[str] = ""
     """The paper it comes from."""
+    travels: ClassVar[tuple[str, str]] = ("y^a", "x")
+    """The vector that a replica sends up in a round, and the one that comes down."""
     scheduled: ClassVar[tuple[str, ...]] = ()
     """The fields that take a number or a schedule; all must stay above zero."""
     divisors: ClassVar[tuple[str, ...]] = ("gamma", "rho")
@@ -91,6 +93,12 @@ class Strategy(ABC):
     def init_replica(self, master: Tensor) -> State:
         """The state of a replica that starts, or starts again, from the master."""
 
+    def seat(self, state: State, rank: int, num_replicas: int) -> None:  # noqa: B027
+        """Tell the state of a replica that starts which one of how many it is.
+
+        Most do not ask. `num_replicas` is the run's, the absent counted.
+        """
+
     @abstractmethod
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         """One mini-batch: `y.grad` holds its gradient; `inner` is the user's optimiser on y."""
@@ -106,6 +114,13 @@ class Strategy(ABC):
     @abstractmethod
     def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         """Move the master, in place, by what the replicas pushed in `round`."""
+
+    def follow(self, master: Tensor, state: State, round: int) -> None:  # noqa: B027
+        """The master has moved to where it ends `round`: what is kept of its path, if anything."""
+
+    def model(self, master: Tensor, state: State) -> Tensor:
+        """What is evaluated and saved, `(num_params,)`: the master, or a vector of the state."""
+        return master
 
     def reply(self, master: Tensor, state: State) -> Tensor:
         """What goes back to the replicas, `(num_params,)`: the master, if nothing else is said."""
