@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from parle_ray.errors import InputError, StorageError
 from parle_ray.runs import checkpoint
 from parle_ray.runs.storage import Folder, open_folder
-from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from parle_ray.strategies import (
+    SGD,
+    DiLoCo,
+    ElasticSGD,
+    EntropySGD,
+    LocalSGD,
+    Parle,
+    Strategy,
+)
 from parle_ray.task import Task
 from tests.cluster import task as small
 from tests.cuts import Crew

@@ -348,7 +348,7 @@ def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> No
 MISTAKES = {
     "--data digit": ["there is no digit.yaml", "'digits'"],
     "--data cifar10_allcnn_sgd": ["its strategy is SGD", "name a task of Parle"],
-    "--methods parle,adam": ["no method 'adam'", "entropy_sgd"],
+    "--methods parle,lbfgs": ["no method 'lbfgs'", "entropy_sgd"],
     "--scale 0": ["--scale must be > 0"],
     "--scale much": ["--scale: must be a number"],
     "--seeds 0": [">= 1, got '0'"],

@@ -21,7 +21,15 @@ from parle_ray.compression import CODECS, ReplicaEnd
 from parle_ray.compression.codecs import CHUNK
 from parle_ray.errors import InputError
 from parle_ray.master import Master
-from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from parle_ray.strategies import (
+    SGD,
+    DiLoCo,
+    ElasticSGD,
+    EntropySGD,
+    LocalSGD,
+    Parle,
+    Strategy,
+)
 from parle_ray.stretches import check_shards, is_finite, places, stretches
 from tests.problems import NUM_PARAMS, sgd, task
 
@@ -69,6 +77,7 @@ def play(
         for rank, reply in replies.items():
             assert torch.equal(torch.cat([one[rank].vector for one in partial]), reply.vector)
         assert torch.equal(torch.cat([shard.vector for shard in shards]), whole.vector)
+        assert torch.equal(torch.cat([shard.model for shard in shards]), whole.model)
         assert sum(shard.gap for shard in shards) == pytest.approx(whole.gap)
 
 

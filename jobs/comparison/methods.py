@@ -6,12 +6,14 @@ from typing import Literal
 from jobs.comparison.averaging import EMA, SWA, Averaging, Last
 from jobs.comparison.budget import Budget, Walk
 from parle_ray.strategies import (
+    PAPA,
     SGD,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
     LocalSGD,
     Parle,
+    SlowMo,
     Strategy,
 )
 
@@ -81,6 +83,9 @@ METHODS: dict[str, Method] = {
     "elastic_sgd": Method(title="Elastic-SGD", how=Exchange(strategy=ElasticSGD())),
     "local_sgd": Method(title="Local SGD", how=Exchange(strategy=LocalSGD())),
     "diloco": Method(title="DiLoCo", how=Exchange(strategy=DiLoCo(sync_every=25))),
+    "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
+    "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
+    "parameter_mixing": Method(),
     "sgd_average": Method(title="n SGD runs, averaged", how=Workers(together="weights")),
     "sgd_ensemble": Method(title="n SGD runs, ensemble", how=Workers(together="predictions")),
 }

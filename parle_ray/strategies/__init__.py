@@ -5,19 +5,24 @@ from parle_ray.strategies.diloco import DiLoCo
 from parle_ray.strategies.elastic_sgd import ElasticSGD
 from parle_ray.strategies.entropy_sgd import EntropySGD
 from parle_ray.strategies.local_sgd import LocalSGD
+from parle_ray.strategies.papa import PAPA
 from parle_ray.strategies.parle import Parle
 from parle_ray.strategies.sgd import SGD
+from parle_ray.strategies.slowmo import SlowMo
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "diloco": DiLoCo,
     "elastic_sgd": ElasticSGD,
     "entropy_sgd": EntropySGD,
     "local_sgd": LocalSGD,
+    "papa": PAPA,
     "parle": Parle,
     "sgd": SGD,
+    "slowmo": SlowMo,
 }
 
 __all__ = [
+    "PAPA",
     "SGD",
     "STRATEGIES",
     "DiLoCo",
@@ -25,6 +30,7 @@ __all__ = [
     "EntropySGD",
     "LocalSGD",
     "Parle",
+    "SlowMo",
     "State",
     "Strategy",
 ]

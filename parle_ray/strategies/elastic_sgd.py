@@ -26,7 +26,10 @@ class ElasticSGD(Strategy):
         x   <- mean x^a           with r = lr/rho:          Parle's paper, section 2.3
         x   <- x + sum_a e^a      with r = moving_rate:     EASGD, beta = n moving_rate
 
-    Source: Zhang, Choromanska, LeCun, arXiv 1412.6651, equations (5) and (6).
+    With `moving_rate` and a Nesterov inner optimiser it is EAMSGD, of the same paper. torch keeps
+    a replica at the point where the next gradient is taken, x^a + delta v^a in the paper's
+    letters; the spring is that point's, where the paper has x^a itself.
+    Source: Zhang, Choromanska, LeCun, arXiv 1412.6651, equations (5) and (6), algorithm 2.
 
     Attributes:
         rho: inverse strength of the springs in the paper's form; lr is the inner optimiser's.
@@ -39,6 +42,7 @@ class ElasticSGD(Strategy):
     scheduled: ClassVar[tuple[str, ...]] = ("rho",)
     equation: ClassVar[str] = "x^a <- x^a - lr g - r (x^a - x);  x <- mean x^a  or  x + sum_a e^a"
     source: ClassVar[str] = "Zhang, Choromanska, LeCun, arXiv 1412.6651"
+    travels: ClassVar[tuple[str, str]] = ("x^a or e^a", "x")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,81 @@
+"""The systems beside Parle's paper in NumPy float64, as `tests/reference.py` has its own.
+
+Letters are those of the papers. Every algorithm returns the model and the replicas.
+"""
+
+import numpy as np
+
+from tests.reference import Gradient, Inner, Rate, Result, Vector
+
+
+def _walk(gradient: Gradient, y: Vector, chain: list, a: int, k: int, L: int) -> list[Vector]:
+    """Where L steps of replica a's optimiser in round k lead, one after the other."""
+    path = []
+    for i in range(L):
+        y = chain[a].step(y, gradient(a, k * L + i, y), k)
+        path.append(y)
+    return path
+
+
+def slowmo(
+    gradient: Gradient,
+    x0: Vector,
+    n: int,
+    K: int,
+    inner: Inner,
+    *,
+    L: int,
+    alpha: Rate,
+    beta: float,
+) -> Result:
+    """arXiv 1910.00643, algorithm 1; gamma is the learning rate of the base optimiser."""
+    x, u = x0, np.zeros_like(x0)
+    chain = [inner() for _ in range(n)]
+    for k in range(K):
+        gamma = chain[0].lr(k)
+        mean = sum(_walk(gradient, x, chain, a, k, L)[-1] for a in range(n)) / n
+        u = beta * u + (x - mean) / gamma
+        x = x - alpha(k) * gamma * u
+    return x, [x] * n
+
+
+def papa(
+    gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int, alpha: float
+) -> Result:
+    """arXiv 2304.03094, the gradual form; the pull is scaled by the learning rate."""
+    w = [x0 for _ in range(n)]
+    chain = [inner() for _ in range(n)]
+    for k in range(K):
+        w = [_walk(gradient, w[a], chain, a, k, L)[-1] for a in range(n)]
+        mean = sum(w) / n
+        c = 1 - (1 - alpha) * chain[0].lr(k) / chain[0].lr(0)
+        w = [c * w_a + (1 - c) * mean for w_a in w]
+    return mean, w
+
+
+def eamsgd(
+    gradient: Gradient,
+    x0: Vector,
+    n: int,
+    K: int,
+    *,
+    L: int,
+    eta: float,
+    delta: float,
+    alpha: float,
+) -> Result:
+    """arXiv 1412.6651, algorithm 2 in step, in its own variables: places x and velocities v.
+
+    The springs are at `x + delta v`, where gradients are taken.
+    """
+    centre = x0
+    x, v = [x0] * n, [np.zeros_like(x0)] * n
+    for k in range(K):
+        e = [alpha * (x[a] + delta * v[a] - centre) for a in range(n)]
+        for a in range(n):
+            for i in range(L):
+                v[a] = delta * v[a] - eta * gradient(a, k * L + i, x[a] + delta * v[a])
+                x[a] = x[a] + v[a]
+            x[a] = x[a] - e[a]
+        centre = centre + sum(e)
+    return centre, [x[a] + delta * v[a] for a in range(n)]
