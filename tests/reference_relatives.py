@@ -79,3 +79,31 @@ def eamsgd(
             x[a] = x[a] - e[a]
         centre = centre + sum(e)
     return centre, [x[a] + delta * v[a] for a in range(n)]
+
+
+def tail_averaging(
+    gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int, s: int
+) -> Result:
+    """arXiv 1610.03774, algorithm 1; the n L gradients of a round are its mini-batch."""
+    x, optimiser, path = x0, inner(), []
+    for k in range(K):
+        every = [gradient(a, k * L + i, x) for a in range(n) for i in range(L)]
+        x = optimiser.step(x, sum(every) / (n * L), k)
+        path.append(x)
+    return sum(path[s:]) / (K - s), [x] * n
+
+
+def parameter_mixing(
+    gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int, s: int
+) -> Result:
+    """arXiv 1610.03774, section 3: n tail means of n runs that never meet, averaged."""
+    chain = [inner() for _ in range(n)]
+    means, ends = [], []
+    for a in range(n):
+        path, y = [], x0
+        for k in range(K):
+            path += _walk(gradient, y, chain, a, k, L)
+            y = path[-1]
+        means.append(sum(path[s * L :]) / ((K - s) * L))
+        ends.append(y)
+    return sum(means) / n, ends

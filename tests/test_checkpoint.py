@@ -25,6 +25,7 @@ from parle_ray.strategies import (
     LocalSGD,
     Parle,
     Strategy,
+    TailAveraging,
 )
 from parle_ray.task import Task
 from tests.cluster import task as small
@@ -40,6 +41,7 @@ STRATEGIES = [
     LocalSGD(sync_every=3),
     DiLoCo(sync_every=3),
     SGD(sync_every=2),
+    TailAveraging(sync_every=2),
 ]
 
 

@@ -25,9 +25,11 @@ from parle_ray.strategies import (
     ElasticSGD,
     EntropySGD,
     LocalSGD,
+    ParameterMixing,
     Parle,
     SlowMo,
     Strategy,
+    TailAveraging,
 )
 from parle_ray.task import Task
 from tests.problems import Batch, batches, crew, play_round, run, same_batches, sgd
@@ -51,10 +53,12 @@ ROWS: dict[str, Row] = {
     "entropy_sgd": Row(EntropySGD(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
     "local_sgd": Row(LocalSGD(sync_every=3)),
     "papa": Row(PAPA(sync_every=2, alpha=0.8)),
+    "parameter_mixing": Row(ParameterMixing(sync_every=2, tail=0.3)),
     "parle": Row(Parle(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
     "parle, mean_z": Row(Parle(sync_every=3, gamma=10.0, reference="mean_z", **OUTER)),
     "sgd": Row(SGD(sync_every=2)),
     "slowmo": Row(SlowMo(sync_every=2, **OUTER)),
+    "tail_averaging": Row(TailAveraging(sync_every=2, tail=0.3)),
 }
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
@@ -67,6 +71,8 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "outer_momentum": [-0.1, 1.0, math.nan, True],
     "moving_rate": [0.0, 1.0, -0.5, math.nan],
     "noise": [-1e-4, math.nan, math.inf],
+    "tail": [0.0, -0.5, 1.5, math.nan, True, None],
+    "num_rounds": [0, -1, 2.5, True],
     "reference": ["mean", None],
 }
 

@@ -29,6 +29,7 @@ from parle_ray.strategies import (
     LocalSGD,
     Parle,
     Strategy,
+    TailAveraging,
 )
 from parle_ray.stretches import check_shards, is_finite, places, stretches
 from tests.problems import NUM_PARAMS, sgd, task
@@ -42,6 +43,7 @@ STRATEGIES: list[Strategy] = [
     LocalSGD(),
     DiLoCo(),
     SGD(),
+    TailAveraging(tail=0.8),
 ]
 SIZES = [4, 1, 1]  # of the parameters of `Pieces`
 

@@ -12,9 +12,11 @@ from parle_ray.strategies import (
     ElasticSGD,
     EntropySGD,
     LocalSGD,
+    ParameterMixing,
     Parle,
     SlowMo,
     Strategy,
+    TailAveraging,
 )
 
 
@@ -85,7 +87,10 @@ METHODS: dict[str, Method] = {
     "diloco": Method(title="DiLoCo", how=Exchange(strategy=DiLoCo(sync_every=25))),
     "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
     "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
-    "parameter_mixing": Method(),
+    "tail_averaging": Method(title="Tail-averaging", how=Exchange(strategy=TailAveraging())),
+    "parameter_mixing": Method(
+        title="Mixing", how=Exchange(strategy=ParameterMixing(sync_every=25))
+    ),
     "sgd_average": Method(title="n SGD runs, averaged", how=Workers(together="weights")),
     "sgd_ensemble": Method(title="n SGD runs, ensemble", how=Workers(together="predictions")),
 }

@@ -6,9 +6,11 @@ from parle_ray.strategies.elastic_sgd import ElasticSGD
 from parle_ray.strategies.entropy_sgd import EntropySGD
 from parle_ray.strategies.local_sgd import LocalSGD
 from parle_ray.strategies.papa import PAPA
+from parle_ray.strategies.parameter_mixing import ParameterMixing
 from parle_ray.strategies.parle import Parle
 from parle_ray.strategies.sgd import SGD
 from parle_ray.strategies.slowmo import SlowMo
+from parle_ray.strategies.tail_averaging import TailAveraging
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "diloco": DiLoCo,
@@ -16,9 +18,11 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "entropy_sgd": EntropySGD,
     "local_sgd": LocalSGD,
     "papa": PAPA,
+    "parameter_mixing": ParameterMixing,
     "parle": Parle,
     "sgd": SGD,
     "slowmo": SlowMo,
+    "tail_averaging": TailAveraging,
 }
 
 __all__ = [
@@ -29,8 +33,10 @@ __all__ = [
     "ElasticSGD",
     "EntropySGD",
     "LocalSGD",
+    "ParameterMixing",
     "Parle",
     "SlowMo",
     "State",
     "Strategy",
+    "TailAveraging",
 ]
