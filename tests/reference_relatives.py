@@ -107,3 +107,18 @@ def parameter_mixing(
         means.append(sum(path[s * L :]) / ((K - s) * L))
         ends.append(y)
     return sum(means) / n, ends
+
+
+def splash(
+    gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int, m: float
+) -> Result:
+    """arXiv 1506.07552: each sample has weight m; what replicas add is averaged."""
+    v = x0
+    chain = [inner() for _ in range(n)]
+    for k in range(K):
+        deltas = []
+        for a in range(n):
+            weighted = _walk(lambda a, t, y: m * gradient(a, t, y), v, chain, a, k, L)
+            deltas.append(weighted[-1] - v)
+        v = v + sum(deltas) / n
+    return v, [v] * n

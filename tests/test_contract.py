@@ -28,6 +28,7 @@ from parle_ray.strategies import (
     ParameterMixing,
     Parle,
     SlowMo,
+    Splash,
     Strategy,
     TailAveraging,
 )
@@ -58,6 +59,8 @@ ROWS: dict[str, Row] = {
     "parle, mean_z": Row(Parle(sync_every=3, gamma=10.0, reference="mean_z", **OUTER)),
     "sgd": Row(SGD(sync_every=2)),
     "slowmo": Row(SlowMo(sync_every=2, **OUTER)),
+    # The weight is the number of replicas, so n of them step n times as far.
+    "splash": Row(Splash(sync_every=2), equal_is_one=False),
     "tail_averaging": Row(TailAveraging(sync_every=2, tail=0.3)),
 }
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -73,6 +76,7 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "noise": [-1e-4, math.nan, math.inf],
     "tail": [0.0, -0.5, 1.5, math.nan, True, None],
     "num_rounds": [0, -1, 2.5, True],
+    "max_weight": [0.5, -1.0, math.nan, True, None],
     "reference": ["mean", None],
 }
 

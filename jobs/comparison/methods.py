@@ -15,6 +15,7 @@ from parle_ray.strategies import (
     ParameterMixing,
     Parle,
     SlowMo,
+    Splash,
     Strategy,
     TailAveraging,
 )
@@ -87,6 +88,7 @@ METHODS: dict[str, Method] = {
     "diloco": Method(title="DiLoCo", how=Exchange(strategy=DiLoCo(sync_every=25))),
     "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
     "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
+    "splash": Method(title="Splash", how=Exchange(strategy=Splash())),
     "tail_averaging": Method(title="Tail-averaging", how=Exchange(strategy=TailAveraging())),
     "parameter_mixing": Method(
         title="Mixing", how=Exchange(strategy=ParameterMixing(sync_every=25))

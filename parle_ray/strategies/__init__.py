@@ -10,6 +10,7 @@ from parle_ray.strategies.parameter_mixing import ParameterMixing
 from parle_ray.strategies.parle import Parle
 from parle_ray.strategies.sgd import SGD
 from parle_ray.strategies.slowmo import SlowMo
+from parle_ray.strategies.splash import Splash
 from parle_ray.strategies.tail_averaging import TailAveraging
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -22,6 +23,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "parle": Parle,
     "sgd": SGD,
     "slowmo": SlowMo,
+    "splash": Splash,
     "tail_averaging": TailAveraging,
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "ParameterMixing",
     "Parle",
     "SlowMo",
+    "Splash",
     "State",
     "Strategy",
     "TailAveraging",
