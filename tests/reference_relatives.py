@@ -3,6 +3,8 @@
 Letters are those of the papers. Every algorithm returns the model and the replicas.
 """
 
+from random import Random
+
 import numpy as np
 
 from tests.reference import Gradient, Inner, Rate, Result, Vector
@@ -122,3 +124,24 @@ def splash(
             deltas.append(weighted[-1] - v)
         v = v + sum(deltas) / n
     return v, [v] * n
+
+
+def rotation(gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int) -> Result:
+    """Harp's model rotation: the new model is the blocks of their owners, end to end."""
+    x = x0
+    marks = [b * len(x0) // n for b in range(n + 1)]
+    chain = [inner() for _ in range(n)]
+    for k in range(K):
+        order = Random(k // n).sample(range(n), n)
+        new = x.copy()
+        for a in range(n):
+            b = order[(a + k) % n]
+            own = np.zeros(len(x0), dtype=bool)
+            own[marks[b] : marks[b + 1]] = True
+            y = x
+            for i in range(L):
+                g = np.where(own, gradient(a, k * L + i, y), 0.0)
+                y = np.where(own, chain[a].step(y, g, k), x)
+            new[own] = y[own]
+        x = new
+    return x, [x] * n

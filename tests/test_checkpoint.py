@@ -24,6 +24,7 @@ from parle_ray.strategies import (
     EntropySGD,
     LocalSGD,
     Parle,
+    Rotation,
     Strategy,
     TailAveraging,
 )
@@ -42,6 +43,7 @@ STRATEGIES = [
     DiLoCo(sync_every=3),
     SGD(sync_every=2),
     TailAveraging(sync_every=2),
+    Rotation(sync_every=2),
 ]
 
 

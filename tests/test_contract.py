@@ -27,6 +27,7 @@ from parle_ray.strategies import (
     LocalSGD,
     ParameterMixing,
     Parle,
+    Rotation,
     SlowMo,
     Splash,
     Strategy,
@@ -57,6 +58,8 @@ ROWS: dict[str, Row] = {
     "parameter_mixing": Row(ParameterMixing(sync_every=2, tail=0.3)),
     "parle": Row(Parle(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
     "parle, mean_z": Row(Parle(sync_every=3, gamma=10.0, reference="mean_z", **OUTER)),
+    # Every replica moves but its own block, so n equal ones walk n blocks that one walks as one.
+    "rotation": Row(Rotation(sync_every=2), equal_is_one=False, ranks_are_names=False),
     "sgd": Row(SGD(sync_every=2)),
     "slowmo": Row(SlowMo(sync_every=2, **OUTER)),
     # The weight is the number of replicas, so n of them step n times as far.

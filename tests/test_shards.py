@@ -28,6 +28,7 @@ from parle_ray.strategies import (
     EntropySGD,
     LocalSGD,
     Parle,
+    Rotation,
     Strategy,
     TailAveraging,
 )
@@ -44,6 +45,7 @@ STRATEGIES: list[Strategy] = [
     DiLoCo(),
     SGD(),
     TailAveraging(tail=0.8),
+    Rotation(),
 ]
 SIZES = [4, 1, 1]  # of the parameters of `Pieces`
 

@@ -14,6 +14,7 @@ from parle_ray.strategies import (
     LocalSGD,
     ParameterMixing,
     Parle,
+    Rotation,
     SlowMo,
     Splash,
     Strategy,
@@ -89,6 +90,7 @@ METHODS: dict[str, Method] = {
     "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
     "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
     "splash": Method(title="Splash", how=Exchange(strategy=Splash())),
+    "rotation": Method(title="Model rotation", how=Exchange(strategy=Rotation())),
     "tail_averaging": Method(title="Tail-averaging", how=Exchange(strategy=TailAveraging())),
     "parameter_mixing": Method(
         title="Mixing", how=Exchange(strategy=ParameterMixing(sync_every=25))

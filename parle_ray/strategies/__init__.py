@@ -8,6 +8,7 @@ from parle_ray.strategies.local_sgd import LocalSGD
 from parle_ray.strategies.papa import PAPA
 from parle_ray.strategies.parameter_mixing import ParameterMixing
 from parle_ray.strategies.parle import Parle
+from parle_ray.strategies.rotation import Rotation
 from parle_ray.strategies.sgd import SGD
 from parle_ray.strategies.slowmo import SlowMo
 from parle_ray.strategies.splash import Splash
@@ -21,6 +22,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "papa": PAPA,
     "parameter_mixing": ParameterMixing,
     "parle": Parle,
+    "rotation": Rotation,
     "sgd": SGD,
     "slowmo": SlowMo,
     "splash": Splash,
@@ -37,6 +39,7 @@ __all__ = [
     "LocalSGD",
     "ParameterMixing",
     "Parle",
+    "Rotation",
     "SlowMo",
     "Splash",
     "State",
