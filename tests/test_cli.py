@@ -15,6 +15,7 @@ from parle_ray.errors import (
     TooFewReplicas,
     UserCodeError,
 )
+from parle_ray.strategies import STRATEGIES
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
@@ -139,12 +140,20 @@ def test_jobs_train_is_train(capsys, monkeypatch):
     assert capsys.readouterr().err == "parle: num_rounds must be >= 1, got 0\n"
 
 
-def test_strategies_lists_all_with_equation_and_source(capsys):
+def test_strategies_lists_all_with_equation_traffic_and_source(capsys):
     status, out, err = ends(capsys, ["strategies"])
     assert (status, err) == (0, "")
-    for name in ("DiLoCo", "ElasticSGD", "EntropySGD", "LocalSGD", "Parle", "SGD"):
-        assert f"\n{name} " in f"\n{out}"
-    assert "arXiv 1707.00424" in out
+    told = out.split("\n\n")[0].splitlines()
+    for name, equation, traffic, source in zip(
+        sorted(STRATEGIES), told[0::3], told[1::3], told[2::3], strict=True
+    ):
+        kind = STRATEGIES[name]
+        assert equation.split(maxsplit=1) == [kind.__name__, kind.equation]
+        assert f"every {kind().sync_every} steps" in traffic or kind().sync_every == 1
+        assert "1 vector up" in traffic
+        assert ("behind the next round" in traffic) is kind().overlaps
+        assert source.strip() == kind.source
+    assert max(map(len, told)) <= 100
 
 
 def test_doctor_says_ok_warn_or_fail_with_a_fix(capsys, monkeypatch, tmp_path):

@@ -57,13 +57,18 @@ def simulate(argv: Sequence[str], prog: str) -> None:
 
 
 def strategies(argv: Sequence[str], prog: str) -> None:
-    """List the algorithms: name, equation, source."""
+    """List the algorithms: name, equation, what travels in a round, source."""
     from parle_ray.strategies import STRATEGIES
 
     no_arguments(argv, f"{prog} strategies", strategies.__doc__)
     for name in sorted(STRATEGIES):
-        kind = STRATEGIES[name]
-        print(f"{kind.__name__:<12} {kind.equation}\n{'':<12} {kind.source}")
+        kind, usual = STRATEGIES[name], STRATEGIES[name]()
+        up, down = kind.travels
+        steps = f"{usual.sync_every} steps" if usual.sync_every > 1 else "step"
+        hidden = ", behind the next round" if usual.overlaps else ""
+        print(f"{kind.__name__:<15} {kind.equation}")
+        print(f"{'':<15} every {steps}: 1 vector up ({up}), 1 down ({down}){hidden}")
+        print(f"{'':<15} {kind.source}")
     print(f"\nTheir arguments: {prog} train --strategy.help Parle")
 
 

@@ -43,6 +43,7 @@ class EntropySGD(Strategy):
     scheduled: ClassVar[tuple[str, ...]] = ("gamma", "outer_lr")
     equation: ClassVar[str] = "x <- x - eta (x - mean z^a),  z^a the mean of a chain held near x"
     source: ClassVar[str] = "Chaudhari et al., arXiv 1611.01838"
+    travels: ClassVar[tuple[str, str]] = ("z^a", "x")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -54,6 +54,7 @@ class Parle(Strategy):
     scheduled: ClassVar[tuple[str, ...]] = ("gamma", "rho", "outer_lr")
     equation: ClassVar[str] = "x^a <- x^a - eta[(x^a - z^a) + (1/rho)(x^a - x)];  x <- mean x^a"
     source: ClassVar[str] = "Chaudhari et al., arXiv 1707.00424"
+    travels: ClassVar[tuple[str, str]] = ("x^a", "x")
 
     def __post_init__(self) -> None:
         super().__post_init__()

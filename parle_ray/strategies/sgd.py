@@ -25,6 +25,7 @@ class SGD(Strategy):
 
     equation: ClassVar[str] = "x <- optimiser(x, mean g^a)"
     source: ClassVar[str] = "Yadan et al., arXiv 1312.5853"
+    travels: ClassVar[tuple[str, str]] = ("g^a", "x")
     steps_master: ClassVar[bool] = True
 
     @property
