@@ -57,7 +57,7 @@ def test_fit_gives_the_bits_of_simulate(trainer: Any, name: str, num_replicas: i
     strategy = STRATEGIES[name]
     result = trainer(strategy, num_replicas).fit()
     outcome = simulate(strategy=strategy, num_replicas=num_replicas, **task.arguments())
-    assert torch.equal(master_of(result), outcome.master)
+    assert torch.equal(master_of(result), outcome.model)
     told = {k: v for k, v in outcome.history[-1].items() if k in result.metrics}
     assert {k: result.metrics[k] for k in told} == told
 
