@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chaos": ("parle_ray.chaos.command", "the same run under faults, and what they did to it"),
     "tune": ("parle_ray.tuning.command", "search for good values with Ray Tune"),
     "plan": ("parle_ray.console.plan", "predict rounds and stalls on a cluster of any size"),
+    "flatness": ("parle_ray.console.flatness", "how flat the loss is where runs ended"),
     "strategies": ("parle_ray.console.commands", "list the algorithms"),
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }

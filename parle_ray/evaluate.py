@@ -38,10 +38,14 @@ class Evaluator:
     def evaluate(self, master: Tensor) -> dict[str, float]:
         """The user's metrics of the master `(num_params,)`, and `error = 1 - accuracy`."""
         self.place(master)
+        return self.score(self.module)
+
+    def score(self, module: nn.Module) -> dict[str, float]:
+        """The same of another module, as it is."""
         metrics: dict[str, float] = {}
         if self._task.evaluate_fn is not None:
             with self._generators(), torch.no_grad():
-                metrics = {k: float(v) for k, v in self._task.evaluate_fn(self.module).items()}
+                metrics = {k: float(v) for k, v in self._task.evaluate_fn(module).items()}
         if taken := (metrics.keys() & UNITS.keys()) - {"accuracy", "error"}:
             raise InputError(
                 f"evaluate_fn: {sorted(taken)} are names of training metrics; give yours others, "

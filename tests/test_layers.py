@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"generators", "stream", "execution", "task"},
     {"learner", "master"},
     {"metrics", "evaluate"},
-    {"simulate", "optim", "planning"},
+    {"simulate", "optim", "planning", "flatness"},
     {"cluster"},
 ]
 """From left to right; a layer imports itself and what is left of it. The rest is right of all."""

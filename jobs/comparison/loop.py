@@ -12,6 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from jobs.comparison.methods import Workers
 from parle_ray.evaluate import Evaluator
 from parle_ray.execution import moved
+from parle_ray.flatness import Ensemble
 from parle_ray.generators import Generators
 from parle_ray.stream import BatchStream
 from parle_ray.task import Task
@@ -145,7 +146,7 @@ class Judge:
     """
 
     def __init__(self, task: Task, how: Workers) -> None:
-        self._task, self._how = task, how
+        self._how = how
         self._evaluator = Evaluator(task)
 
     def __call__(self, vectors: list[Tensor]) -> dict[str, float]:
@@ -160,20 +161,4 @@ class Judge:
         for vector in vectors:
             self._evaluator.place(vector)
             members.append(copy.deepcopy(self._evaluator.module))
-        assert self._task.evaluate_fn is not None
-        with torch.no_grad():
-            told = dict(self._task.evaluate_fn(Ensemble(members).eval()))
-        return told | {"error": 1.0 - told["accuracy"]}
-
-
-class Ensemble(nn.Module):
-    """The mean of the members' probabilities, as log-probabilities `(B, num_classes)`."""
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` -> `(B, num_classes)`."""
-        told = torch.stack([member(x).log_softmax(1) for member in self.members])
-        return told.logsumexp(0) - torch.log(torch.tensor(float(len(self.members))))
+        return self._evaluator.score(Ensemble(members).eval())

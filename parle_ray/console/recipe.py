@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from parle_ray.console.config import Config
-from parle_ray.data import ImageLoader, ImageSet, batches, load
+from parle_ray.data import ImageLoader, ImageSet, batches, load, scores
 from parle_ray.models import build
 from parle_ray.task import Task
 
@@ -87,12 +87,6 @@ class LearningRate:
         return float(0.2 ** sum(progress >= drop for drop in (0.4, 0.7, 0.9)))
 
 
-def classification_loss(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross entropy, mean over the batch."""
-    x, y = batch
-    return cross_entropy(module(x), y)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A configuration made ready to run.
@@ -143,7 +137,7 @@ def make_recipe(config: Config) -> Recipe:
             num_classes=train.num_classes,
             image_shape=train.image_shape,
         ),
-        loss_fn=classification_loss,
+        loss_fn=scores.loss,
         batches_fn=batches_fn,
         strategy=config.strategy,
         inner_optimizer_fn=config.optimizer,

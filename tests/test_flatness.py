@@ -1,0 +1,315 @@
+"""The measures of flatness, against functions whose Hessian is known, and the command on runs."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from parle_ray.cli import main
+from parle_ray.console.config import Config, DataConfig, ModelConfig, to_dict
+from parle_ray.console.recipe import make_recipe
+from parle_ray.data.scores import loss_and_error
+from parle_ray.flat import FlatModule
+from parle_ray.flatness import (
+    Ensemble,
+    Estimate,
+    Landscape,
+    distances,
+    filter_normalised,
+    overlaps,
+    rise,
+    smoothed,
+    top_eigenvalue,
+    trace,
+)
+from parle_ray.runs import checkpoint
+from parle_ray.runs.storage import open_folder
+from parle_ray.simulate import simulate
+from parle_ray.strategies import SGD, Parle, Strategy
+from tests.cuts import Crew
+
+EIGENVALUES = torch.tensor([5.0, 3.0, 2.0, 1.0, 0.5, 0.25, 0.1], dtype=torch.float64)
+
+
+def drawn(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def with_eigenvalues(values: Tensor) -> Tensor:
+    """A symmetric matrix that is not diagonal."""
+    basis, _ = torch.linalg.qr(torch.randn(len(values), len(values), generator=drawn()).double())
+    return basis @ values.diag() @ basis.T
+
+
+class Vector(nn.Module):
+    """x in R^7, float64, as a matrix of three filters and one bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Parameter(torch.arange(1.0, 7.0, dtype=torch.float64).view(3, 2))
+        self.bias = nn.Parameter(torch.tensor([0.5], dtype=torch.float64))
+
+    def forward(self) -> Tensor:
+        return torch.cat([self.filters.flatten(), self.bias])
+
+
+def quadratic(hessian: Tensor) -> Landscape:
+    """`f(x) = x H x / 2 + sum(x)`, which has a slope too."""
+
+    def scores(module: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        x = module()
+        return x @ hessian @ x / 2 + x.sum(), torch.zeros(())
+
+    return Landscape(FlatModule(Vector()), scores, [torch.zeros(1)])
+
+
+HESSIAN = with_eigenvalues(EIGENVALUES)
+X = FlatModule(Vector()).vector.clone()
+
+
+def test_a_product_with_the_hessian_is_that_with_the_matrix() -> None:
+    v = torch.randn(7, generator=drawn(1)).double()
+    torch.testing.assert_close(quadratic(HESSIAN).hessian_times(X, v), HESSIAN @ v)
+
+
+def test_examples_count_alike_in_batches_of_any_size_and_nothing_is_random() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(
+                nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layers(x)
+
+    torch.manual_seed(0)
+    flat, x, y = FlatModule(Net()), torch.randn(10, 3), torch.arange(10) % 2
+    v = torch.randn(flat.vector.shape, generator=drawn())
+    found = []
+    for sizes in ([10], [7, 3]):
+        batches = list(zip(x.split(sizes), y.split(sizes), strict=True))
+        landscape = Landscape(flat, loss_and_error, batches)
+        here = flat.vector.clone()
+        found.append((landscape.at(here), landscape.hessian_times(here, v)))
+    assert found[0][0].loss == pytest.approx(found[1][0].loss)
+    assert found[0][0].error == pytest.approx(found[1][0].error)
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
+def test_fused_attention_has_its_second_derivative() -> None:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(4, 2, batch_first=True).double()
+    flat, x = FlatModule(attention), torch.randn(2, 5, 4).double()
+
+    def scores(module: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        out = module(batch, batch, batch, need_weights=False)[0]
+        return out.square().sum(), torch.zeros(())
+
+    def gradient(at: Tensor) -> Tensor:
+        flat.vector.copy_(at)
+        return torch.cat(
+            [g.reshape(-1) for g in torch.autograd.grad(scores(attention, x)[0], flat.parameters)]
+        )
+
+    here, v = flat.vector.clone(), torch.randn(flat.vector.shape, generator=drawn()).double()
+    differences = (gradient(here + 1e-5 * v) - gradient(here - 1e-5 * v)) / 2e-5
+    product = Landscape(flat, scores, [x]).hessian_times(here, v)
+    torch.testing.assert_close(product, differences, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("values", [EIGENVALUES, EIGENVALUES - 3.0, -EIGENVALUES])
+def test_power_iteration_finds_the_largest_eigenvalue_also_below_larger_negative_ones(
+    values: Tensor,
+) -> None:
+    times = quadratic(with_eigenvalues(values)).hessian_times
+    start = torch.randn(7, generator=drawn(1)).double()
+    found = top_eigenvalue(lambda v: times(X, v), start, iterations=500, tolerance=1e-4)
+    assert found.value == pytest.approx(values.max().item(), abs=2 * found.residual + 1e-9)
+    assert found.residual < 1e-3
+    assert found.products < 1000
+
+
+def test_power_iteration_says_when_it_was_cut_short() -> None:
+    found = top_eigenvalue(HESSIAN.mv, torch.ones(7).double(), iterations=2)
+    assert found.products == 2
+    assert found.residual > 0.01 * found.value
+
+
+def test_the_trace_is_exact_for_a_diagonal_and_near_for_any_matrix() -> None:
+    exact = trace(EIGENVALUES.diag().mv, X, 2, drawn())
+    assert (exact.mean, exact.std) == pytest.approx((EIGENVALUES.sum().item(), 0.0))
+    near = trace(HESSIAN.mv, X, 400, drawn())
+    assert near.std > 0.1
+    assert near.mean == pytest.approx(EIGENVALUES.sum().item(), abs=4 * near.std / 20)
+
+
+def test_the_rise_on_a_quadratic_is_half_the_bend_whatever_the_slope() -> None:
+    landscape = quadratic(HESSIAN)
+    directions = [torch.randn(7, generator=drawn(i)).double() for i in range(3)]
+    near, far = rise(landscape, X, directions, [0.1, 0.3])
+    bends = [(d @ HESSIAN @ d / 2).item() for d in directions]
+    assert near.loss.mean == pytest.approx(0.01 * sum(bends) / 3)
+    assert near.loss.std == pytest.approx(0.01 * torch.tensor(bends).std().item())
+    assert far.loss.mean == pytest.approx(9 * near.loss.mean)
+
+
+def test_a_smoothed_quadratic_is_higher_by_half_gamma_times_the_trace() -> None:
+    landscape, gamma = quadratic(HESSIAN), 0.01
+    found = smoothed(landscape, X, gamma, 400, drawn())
+    risen = found.loss.mean - landscape.at(X).loss
+    trace_of = EIGENVALUES.sum().item()
+    assert risen == pytest.approx(gamma / 2 * trace_of, abs=4 * found.loss.std / 20)
+
+
+def test_the_local_entropy_of_a_quadratic_is_half_a_log_determinant() -> None:
+    def scores(module: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        x = module()
+        return x @ HESSIAN @ x / 2, torch.zeros(())
+
+    landscape = Landscape(FlatModule(Vector()), scores, [torch.zeros(1)])
+    found = smoothed(landscape, torch.zeros_like(X), 0.1, 2000, drawn())
+    known = 0.5 * torch.log1p(0.1 * EIGENVALUES).sum().item()
+    assert found.local_entropy == pytest.approx(known, rel=0.02)
+    assert found.local_entropy < found.loss.mean
+
+
+def test_a_direction_is_as_long_as_the_weights_filter_by_filter_and_leaves_biases() -> None:
+    flat = FlatModule(Vector())
+    filters, bias = flat.split(filter_normalised(flat, X, drawn()))
+    torch.testing.assert_close(filters.norm(dim=1), flat.module.filters.detach().norm(dim=1))
+    assert bias.item() == 0.0
+
+
+def test_scaling_layers_that_cancel_changes_nothing_along_normalised_directions() -> None:
+    """A ReLU network with its first layer times 4 and its second by 4 computes the same."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6, bias=False), nn.ReLU(), nn.Linear(6, 2, bias=False))
+    batch = (torch.randn(9, 3), torch.arange(9) % 2)
+    found, plain = [], []
+    for factor in (1.0, 4.0):
+        flat = FlatModule(net)
+        first, second = flat.parameters
+        with torch.no_grad():
+            first.mul_(factor)
+            second.div_(factor)
+        landscape, x = Landscape(flat, loss_and_error, [batch]), flat.vector.clone()
+        direction = filter_normalised(flat, x, drawn())
+        found.append(rise(landscape, x, [direction], [0.5]))
+        plain.append(rise(landscape, x, [torch.randn(x.shape, generator=drawn())], [0.5]))
+        flat.vector.copy_(x)
+    assert found[0] == found[1]
+    assert plain[0] != plain[1]
+
+
+def test_an_estimate_has_mean_and_spread_and_says_what_is_not_finite() -> None:
+    assert Estimate.of([1.0, 3.0]) == Estimate(2.0, math.sqrt(2.0), 2)
+    assert Estimate.of([2.0]) == Estimate(2.0, 0.0, 1)
+    assert Estimate.of([1.0, math.inf]).mean == math.inf
+
+
+def test_distances_and_overlaps_are_those_of_the_plane() -> None:
+    east, north = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0])
+    assert distances([east, north], east) == pytest.approx([0.0, math.sqrt(5) / 2])
+    assert overlaps([east, north, -3 * east]) == pytest.approx([0.0, -1.0, 0.0])
+    assert overlaps([east]) == []
+
+
+def test_an_ensemble_says_the_mean_of_the_probabilities() -> None:
+    torch.manual_seed(0)
+    members = [nn.Linear(3, 4) for _ in range(3)]
+    x = torch.randn(2, 5, 3)
+    mean = torch.stack([member(x).softmax(-1) for member in members]).mean(0)
+    torch.testing.assert_close(Ensemble(members)(x).exp(), mean)
+
+
+def keep(folder: Path, strategy: Strategy, num_rounds: int = 2) -> Config:
+    """A run of a perceptron on the digits, without Ray, in a folder as `train` leaves it."""
+    config = Config(
+        data=DataConfig(name="digits", batch_size=64),
+        model=ModelConfig(name="mlp", args={"hidden": 8}),
+        strategy=strategy,
+        num_replicas=2,
+        num_rounds=num_rounds,
+        name=folder.name,
+    )
+    recipe = make_recipe(config)
+    crew = Crew(recipe.task.fitted_to(22))
+    crew.play(num_rounds)
+    run = open_folder(folder)
+    run.make()
+    checkpoint.save(run, num_rounds, spec={}, **crew.cut())
+    run.write("config.yaml", yaml.safe_dump(to_dict(config)).encode())
+    return config
+
+
+QUICK = ["--num_examples", "100", "--measures.directions", "2", "--measures.pairs", "2"]
+QUICK += ["--measures.probes", "2", "--measures.iterations", "3"]
+
+
+def test_the_command_measures_runs_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = keep(tmp_path / "parle", Parle(sync_every=5))
+    keep(tmp_path / "sgd", SGD())
+    runs = [str(tmp_path / name) for name in ("parle", "sgd")]
+    assert main(["flatness", *runs, *QUICK, "--json", str(tmp_path / "told.json")]) == 0
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert list(told["runs"]) == runs
+    parle, sgd = told["runs"].values()
+    assert parle["checkpoint"] == f"{runs[0]}/checkpoint_000002"
+    assert [rise["radius"] for rise in parle["rise"]] == [0.1, 0.2, 0.4]
+    assert len(parle["distances"]) == 2
+    assert parle["num_examples"] == 100
+    outcome = simulate(**make_recipe(config).arguments, num_replicas=2)
+    assert parle["evaluated"]["master"]["error"] == outcome.history[-1]["error"]
+    assert parle["evaluated"]["mean"]["test_loss"] == pytest.approx(
+        outcome.history[-1]["test_loss"], rel=1e-4
+    )
+    assert 0.0 < parle["overlaps"][0] < 1.0
+    assert sgd["overlaps"] == pytest.approx([1.0])
+    shown = capsys.readouterr().out
+    for words in ("largest eigenvalue", "local entropy, gamma = 0.01", "Parle, 2", "SGD, 2"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "RUN: none is given"),
+        ("{}/nothing", "there is no checkpoint in it"),
+        ("{} --num_examples 0", "num_examples must be >= 1, got 0"),
+        ("{} --measures.directions 0", "directions must be >= 1, got 0"),
+        ("{} --measures.radii [0]", "radii: each must be > 0"),
+        ("{} --measures.gammas [-1]", "gammas: each must be > 0"),
+        ("{} --measure.pairs 3", "Did you mean 'measures.pairs'"),
+        ("{} --checkpoint checkpoint_000009", "it has checkpoint_000002"),
+        ("{} --json {}/no/where.json", "there is no folder for"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
+) -> None:
+    if "checkpoint_" in arguments:
+        keep(tmp_path, Parle(sync_every=5))
+    assert main(["flatness", *arguments.replace("{}", str(tmp_path)).split()]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_run_of_another_model_or_made_in_python_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = to_dict(keep(tmp_path, Parle(sync_every=5)))
+    config["model"]["args"]["hidden"] = 9
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["flatness", str(tmp_path)]) == 2
+    assert "it is of another model" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_text("name: mine\nstrategy: {class: Parle}\n")
+    assert main(["flatness", str(tmp_path)]) == 2
+    assert "measure the model with parle_ray.flatness" in capsys.readouterr().err
