@@ -14,6 +14,7 @@ UNITS: dict[str, str] = {
     "accuracy": "of the master, as evaluate_fn gives it",
     "error": "1 - accuracy",
     "distance": "of the replicas to the master, sqrt(mean ||x^a - x||^2) / ||x||",
+    "overlap": "of the replicas, mean <x^a, x^b> / mean ||x^a||^2: a cosine, as lengths are alike",
     "gamma": "scope of local entropy in this round",
     "rho": "inverse strength of the coupling in this round",
     "outer_lr": "step of the outer update in this round",
@@ -36,11 +37,15 @@ def round_report(
 ) -> dict[str, Any]:
     """The report of the round that has just closed, without what only a clock knows."""
     told = [answers[rank] for rank in sorted(answers)]
+    pairs = {}
+    if task.strategy.master_is_mean and roll.entry.num_merged > 1:
+        pairs = {"overlap": overlap(distance, roll.entry.num_merged)}
     return {
         "round": roll.round,
         "step": roll.round * task.strategy.sync_every,
         "loss": sum(answer.loss for answer in told) / len(told),
         "distance": distance,
+        **pairs,
         **task.strategy.gauges(roll.round - 1),
         "lr": told[0].lr,
         "replicas_alive": len(roll.ranks),
@@ -49,3 +54,17 @@ def round_report(
         "faults": roll.faults,
         **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
     }
+
+
+def overlap(distance: float, count: int) -> float:
+    """The overlap of n vectors x^a, from their distance to their mean x; no look at them.
+
+        overlap  =  mean_(a != b) <x^a, x^b>  /  mean_a ||x^a||^2
+
+    the mean cosine of two where all are of one length. With d the `distance` to the mean, these are
+    ||x||^2 (1 - d^2/(n - 1)) and ||x||^2 (1 + d^2), because the x^a - x sum to 0.
+
+    >>> overlap(0.0, 3), overlap(1.0, 2)
+    (1.0, 0.0)
+    """
+    return (1.0 - distance**2 / (count - 1)) / (1.0 + distance**2)

@@ -80,6 +80,11 @@ class Strategy(ABC):
         a gradient that was taken elsewhere than where the master is now may not."""
         return not self.steps_master
 
+    @property
+    def master_is_mean(self) -> bool:
+        """Whether the master is the mean of the replicas' parameters, as they pushed them."""
+        return False
+
     def bind(self, plan: Plan) -> Self:
         """The same strategy with its schedules fitted to the planned run."""
         schedules = {
@@ -136,7 +141,8 @@ class Strategy(ABC):
 
     def gap(self, master: Tensor, pushed: Pushed) -> float:
         """How far the replicas stand from the master: `mean_a ||x^a - x||^2`."""
-        return pushed.spread / pushed.count + norm_squared(pushed.mean, master)
+        spread = pushed.spread / pushed.count
+        return spread if self.master_is_mean else spread + norm_squared(pushed.mean, master)
 
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
@@ -160,11 +166,12 @@ class Strategy(ABC):
 class MeanStrategy(Strategy):
     """A strategy whose master is the mean of what the replicas push."""
 
+    @property
+    def master_is_mean(self) -> bool:
+        return True
+
     def init_master(self, master: Tensor) -> State:
         return {}
 
     def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         trade_(master, pushed.mean)
-
-    def gap(self, master: Tensor, pushed: Pushed) -> float:
-        return pushed.spread / pushed.count

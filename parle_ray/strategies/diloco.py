@@ -37,6 +37,10 @@ class DiLoCo(LocalSGD):
         super().__post_init__()
         self._check_fraction("outer_momentum")
 
+    @property
+    def master_is_mean(self) -> bool:
+        return False
+
     def init_master(self, master: Tensor) -> State:
         return {"momentum": torch.zeros_like(master)}
 

@@ -57,6 +57,10 @@ class ElasticSGD(Strategy):
     def pushes_near_master(self) -> bool:
         return self.moving_rate is None
 
+    @property
+    def master_is_mean(self) -> bool:
+        return self.moving_rate is None
+
     def init_replica(self, master: Tensor) -> State:
         # `rate` keeps lr/rho of the round for `pull`, which does not see the optimiser.
         return {
@@ -89,7 +93,7 @@ class ElasticSGD(Strategy):
         master.add_(pushed.mean, alpha=pushed.count)
 
     def gap(self, master: Tensor, pushed: Pushed) -> float:
-        if self.moving_rate is None:  # the master is their mean
-            return pushed.spread / pushed.count
+        if self.moving_rate is None:
+            return super().gap(master, pushed)
         springs = pushed.spread / pushed.count + norm_squared(pushed.mean)
         return springs / self.moving_rate**2

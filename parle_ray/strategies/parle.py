@@ -67,6 +67,10 @@ class Parle(Strategy):
     def overlaps(self) -> bool:
         return self.reference == "master"
 
+    @property
+    def master_is_mean(self) -> bool:
+        return self.overlaps
+
     def init_replica(self, master: Tensor) -> State:
         return {"x": master.clone(), "z": master.clone(), "momentum": torch.zeros_like(master)}
 
@@ -103,11 +107,6 @@ class Parle(Strategy):
         for x, z, m in blocks(master, pushed.mean, state["momentum"]):
             nesterov_(x, (x - z).mul_(1.0 + coupling), m, eta, mu)
         state["mean_z"].copy_(pushed.mean)
-
-    def gap(self, master: Tensor, pushed: Pushed) -> float:
-        if self.overlaps:  # the master is their mean
-            return pushed.spread / pushed.count
-        return super().gap(master, pushed)
 
     def reply(self, master: Tensor, state: State) -> Tensor:
         return master if self.overlaps else state["mean_z"]
