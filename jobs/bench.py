@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.arguments import Parser, check_choice
+from jobs.arguments import check_choice
 from jobs.benchmarks import harness, output
 from parle_ray.cli import exit_status
+from parle_ray.console.parser import Parser
 from parle_ray.errors import InputError
 
 PROG = "python -m jobs.bench"

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.arguments import Parser, check_choice
+from jobs.arguments import check_choice
 from jobs.benchmarks.output import machine
 from jobs.reproduction import result
 from jobs.reproduction.configure import STAND_INS, configure
 from jobs.reproduction.experiments import EXPERIMENTS
 from parle_ray.cli import exit_status
+from parle_ray.console.parser import Parser
 from parle_ray.console.recipe import make_recipe
 from parle_ray.errors import InputError
 

@@ -41,10 +41,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("parle_ray.tuning.command", "search for good values with Ray Tune"),
     "plan": ("parle_ray.console.plan", "predict rounds and stalls on a cluster of any size"),
     "flatness": ("parle_ray.console.flatness", "how flat the loss is where runs ended"),
+    "report": ("dashboards.report", "the figures of runs, as one HTML file"),
+    "live": ("dashboards.live", "runs in the browser, while they go"),
     "strategies": ("parle_ray.console.commands", "list the algorithms"),
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }
-"""Command -> the module that has it, imported when it is asked for; what it does."""
+"""Command -> the module that has it, imported when it is asked for; what it does.
+
+Nothing else here knows of `dashboards`, which is beside this package and imports it.
+"""
 
 LONGEST_WORD = 300
 """Characters that a word of a message about the user's input may have."""

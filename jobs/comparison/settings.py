@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jobs.arguments import Parser
 from jobs.comparison.budget import Budget, scaled_rounds
 from jobs.comparison.cases import Setup
 from jobs.comparison.methods import METHODS
 from parle_ray.console.arguments import make_parser
 from parle_ray.console.arguments import read as read_config
 from parle_ray.console.config import Config, InnerOptimizer, to_dict
+from parle_ray.console.parser import Parser
 from parle_ray.console.recipe import make_recipe
 from parle_ray.errors import InputError, nearest
 from parle_ray.strategies import Parle

@@ -1,12 +1,15 @@
 """What `train`, `simulate`, `quickstart` and `strategies` do, each given its arguments."""
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parle_ray.cli import no_arguments
+from pyarrow.fs import LocalFileSystem
+
+from parle_ray.cli import COMMANDS, no_arguments
 from parle_ray.console.arguments import make_parser, read, to_yaml
 from parle_ray.console.config import Config, to_dict
 from parle_ray.console.recipe import Recipe, make_recipe
@@ -31,7 +34,8 @@ def quickstart(argv: Sequence[str], prog: str) -> None:
         return
     _train(config, "quickstart")
     print(
-        f"  next     {prog} train --data.name fashion_mnist --model.name lenet --num_epochs 12\n"
+        f"  next     {prog} live, which shows this run in the browser\n"
+        f"           {prog} train --data.name fashion_mnist --model.name lenet --num_epochs 12\n"
         f"           your own network: --model.name package.module:callable; all settings: "
         f"{prog} train --help"
     )
@@ -89,7 +93,22 @@ def _train(config: Config, command: str) -> None:
     assert reports is not None
     assert result.metrics is not None
     moved = traffic(recipe, len(reports), int(reports["bytes_sent"].sum()))
-    print(outcome(result.metrics, moved, result))
+    print(outcome(result.metrics, moved, result, _report(result)))
+
+
+def _report(result: Any) -> Path | None:
+    """The page with the figures of a run that ended; None where its folder is not here.
+
+    A run does not fail for want of it.
+    """
+    if not isinstance(result.filesystem, LocalFileSystem):
+        return None
+    try:
+        page: Path = importlib.import_module(COMMANDS["report"][0]).write([result.path])
+    except (ImportError, OSError) as error:
+        print(f"no report: {error}", file=sys.stderr)
+        return None
+    return page
 
 
 def name_of_run(config: Config, command: str) -> str:

@@ -33,8 +33,12 @@ def traffic(recipe: Recipe, num_rounds: int, num_bytes: int) -> str:
     return told if every == 1 else f"{told} (every step: {size(num_bytes * every)})"
 
 
-def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None) -> str:
-    """How the run ended and, with the `Result` of one on Ray, where its files are."""
+def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None, report: Any = None) -> str:
+    """How the run ended and, with the `Result` of one on Ray, where its files are.
+
+    Args:
+        report: the page with its figures, if it has one.
+    """
     score = f"master {100 * metrics['accuracy']:.1f} %  |  " if "accuracy" in metrics else ""
     lines = [f"  {score}{moved}"]
     if result is not None:
@@ -43,6 +47,8 @@ def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None) -> str:
         lines.append(f"  run      {result.path}     ({', '.join(files)})")
         if result.checkpoint is not None:
             lines.append(f"  model    {result.checkpoint.path}/model.safetensors")
+        if report is not None:
+            lines.append(f"  report   {report}")
     return "\n".join(lines)
 
 

@@ -112,13 +112,17 @@ def read(run: Folder) -> list[Report]:
         StorageError: the file is there and cannot be read.
     """
     try:
-        text = run.read(NAME).decode(errors="replace")
+        return parse(run.read(NAME))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageError(f"{run}/{NAME} cannot be read: {error}") from error
+
+
+def parse(content: bytes) -> list[Report]:
+    """The reports in lines of the file, up to the first that is none."""
     found: list[Report] = []
-    for line in text.split("\n"):
+    for line in content.decode(errors="replace").split("\n"):
         try:
             report = json.loads(line)
         except (ValueError, RecursionError):

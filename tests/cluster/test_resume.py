@@ -10,7 +10,7 @@ import ray
 import torch
 from ray.train import RunConfig
 
-from dashboards import figures
+from dashboards import runs
 from parle_ray import simulate
 from parle_ray.errors import ClusterError, StorageError
 from parle_ray.runs import checkpoint
@@ -43,7 +43,7 @@ def test_a_run_in_an_object_store_is_resumed_too(trainer: Any, bucket: str) -> N
     result = stop_and_go_on(trainer, STRATEGIES["easgd"], run_config=config)
     assert result.filesystem.type_name == "s3"
     assert result.path == "bucket/runs/run"
-    (table,) = figures.read([uri.replace("/runs?", "/runs/run?")]).values()
+    (table,) = runs.read([uri.replace("/runs?", "/runs/run?")]).values()
     assert list(table["round"]) == list(range(1, task.NUM_ROUNDS + 1))
 
 
