@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "flatness": ("parle_ray.console.flatness", "how flat the loss is where runs ended"),
     "report": ("dashboards.report", "the figures of runs, as one HTML file"),
     "live": ("dashboards.live", "runs in the browser, while they go"),
+    "export": ("parle_ray.console.export", "the model of a run, for use without this package"),
     "strategies": ("parle_ray.console.commands", "list the algorithms"),
     "doctor": ("parle_ray.console.doctor", "check this machine and the way to the cluster"),
 }

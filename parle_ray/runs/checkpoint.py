@@ -15,7 +15,8 @@ a stranger cannot run code.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save_file as save_torch_file
+from torch import Tensor
 
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import unpack_tree
@@ -33,6 +36,7 @@ from parle_ray.runs.storage import VOUCHER, Folder
 
 FORMAT = 2
 PREFIX = "checkpoint_"
+MODEL = "model.safetensors"
 LARGEST_MANIFEST = 2**28
 """Bytes that are read of one: a hundred for each tensor of each replica is the rule."""
 
@@ -71,7 +75,7 @@ def save(
     name = f"{PREFIX}{round:06d}"
     try:
         with run.keep(name) as draft:
-            save_torch_file(unpack_tree(model), draft / "model.safetensors")
+            save_torch_file(unpack_tree(model), draft / MODEL)
             parts = {"master": master} | {f"replica-{rank}": replicas[rank] for rank in replicas}
             skeletons = {}
             for part, tree in parts.items():
@@ -106,6 +110,22 @@ def load(run: Folder, name: str) -> Cut:
         raise StorageError(f"checkpoint {run}/{name} cannot be fetched: {error}") from error
 
 
+def load_model(run: Folder, name: str) -> dict[str, Tensor]:
+    """The `state_dict` of the master in the checkpoint `name` of a run.
+
+    Raises:
+        InputError: its file is damaged, missing or of another format.
+        StorageError: the storage cannot be reached.
+    """
+    label = f"checkpoint {run}/{name}"
+    try:
+        with run.fetch(name) as here, _labelled(label):
+            _check(here, MODEL, _manifest(here)["files"][MODEL])
+            return load_torch_file(here / MODEL)
+    except OSError as error:
+        raise StorageError(f"{label} cannot be fetched: {error}") from error
+
+
 def names(run: Folder) -> list[str]:
     """The checkpoints of a run, the newest last."""
     return sorted(name for name in run.kept() if re.fullmatch(PREFIX + r"[0-9]{6,8}", name))
@@ -117,11 +137,10 @@ def round_of(name: str) -> int:
 
 
 def _load(folder: Path, label: str, round: int) -> Cut:
-    try:
+    with _labelled(label):
         manifest = _manifest(folder)
         for name, digest in manifest["files"].items():
-            if Path(name).name != name or _sha256(folder / name) != digest:
-                raise InputError(f"{printable(name)} is damaged (its SHA-256 differs)")
+            _check(folder, name, digest)
         states = _states(folder, manifest)
         if manifest["round"] != round or type(manifest["round"]) is not int:
             raise InputError(f"it says that it is of round {printable(manifest['round'])}")
@@ -135,6 +154,13 @@ def _load(folder: Path, label: str, round: int) -> Cut:
             model={key: (dtype, list(shape)) for key, (dtype, shape) in manifest["model"].items()},
             spec=_plain(manifest["spec"]),
         )
+
+
+@contextmanager
+def _labelled(label: str) -> Iterator[None]:
+    """Whatever is wrong with a checkpoint is the user's to see to, and says which one it is."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
     # A broken file can raise nearly anything: lookups, conversions, recursion, memory.
@@ -155,6 +181,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if manifest.pop("sha256") != _seal(manifest):
         raise InputError(f"{VOUCHER} is damaged (its SHA-256 differs)")
     return manifest
+
+
+def _check(folder: Path, name: str, digest: str) -> None:
+    if Path(name).name != name or _sha256(folder / name) != digest:
+        raise InputError(f"{printable(name)} is damaged (its SHA-256 differs)")
 
 
 def _states(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
