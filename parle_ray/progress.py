@@ -53,7 +53,8 @@ class Progress:
         now = self._clock()
         if self._first is None:
             self._first = report["round"], now
-        self._newest |= {k: report[k] for k in ("accuracy", "evaluated_round") if k in report}
+        kept = ("accuracy", "bits_per_byte", "evaluated_round")
+        self._newest |= {k: report[k] for k in kept if k in report}
         if "accuracy" in report and "evaluated_round" not in report:
             self._newest["evaluated_round"] = report["round"]
         done, since = report["round"] - self._first[0], now - self._first[1]
@@ -101,7 +102,8 @@ def line(report: Mapping[str, Any], elapsed_s: float, left_s: float | None = Non
     if "accuracy" in report:
         of_round = report.get("evaluated_round", report["round"])
         when = "" if of_round == report["round"] else f" (round {of_round})"
-        parts.append(f"master {100 * report['accuracy']:.1f} %{when}")
+        bits = f", {report['bits_per_byte']:.3f} bits/byte" if "bits_per_byte" in report else ""
+        parts.append(f"master {100 * report['accuracy']:.1f} %{bits}{when}")
     parts.append(f"distance {report['distance']:.4f}")
     parts += [f"{name} {report[name]:.3g}" for name in ("gamma", "rho") if name in report]
     if report.get("faults"):

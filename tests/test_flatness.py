@@ -160,10 +160,10 @@ def test_the_rise_on_a_quadratic_is_half_the_bend_whatever_the_slope() -> None:
 
 def test_a_smoothed_quadratic_is_higher_by_half_gamma_times_the_trace() -> None:
     landscape, gamma = quadratic(HESSIAN), 0.01
-    found = smoothed(landscape, X, gamma, 400, drawn())
+    found = smoothed(landscape, X, gamma, 100, drawn())
     risen = found.loss.mean - landscape.at(X).loss
     trace_of = EIGENVALUES.sum().item()
-    assert risen == pytest.approx(gamma / 2 * trace_of, abs=4 * found.loss.std / 20)
+    assert risen == pytest.approx(gamma / 2 * trace_of, abs=4 * found.loss.std / 10)
 
 
 def test_the_local_entropy_of_a_quadratic_is_half_a_log_determinant() -> None:
@@ -172,9 +172,9 @@ def test_the_local_entropy_of_a_quadratic_is_half_a_log_determinant() -> None:
         return x @ HESSIAN @ x / 2, torch.zeros(())
 
     landscape = Landscape(FlatModule(Vector()), scores, [torch.zeros(1)])
-    found = smoothed(landscape, torch.zeros_like(X), 0.1, 2000, drawn())
+    found = smoothed(landscape, torch.zeros_like(X), 0.1, 500, drawn())
     known = 0.5 * torch.log1p(0.1 * EIGENVALUES).sum().item()
-    assert found.local_entropy == pytest.approx(known, rel=0.02)
+    assert found.local_entropy == pytest.approx(known, rel=0.05)
     assert found.local_entropy < found.loss.mean
 
 
@@ -261,7 +261,7 @@ def test_the_command_measures_runs_side_by_side(
     told = json.loads((tmp_path / "told.json").read_text())
     assert list(told["runs"]) == runs
     parle, sgd = told["runs"].values()
-    assert parle["checkpoint"] == f"{runs[0]}/checkpoint_000002"
+    assert parle["checkpoint"] == "checkpoint_000002"
     assert [rise["radius"] for rise in parle["rise"]] == [0.1, 0.2, 0.4]
     assert len(parle["distances"]) == 2
     assert parle["num_examples"] == 100

@@ -27,7 +27,7 @@ QUICK = ("ray_train_ddp", "parle", "local_sgd")
 QUICK_SCALE = 0.4
 QUICK_REPLICAS = 2
 HELD_OUT = 0.2
-"""The part of the training images on which candidates are scored, 10,000 images at most."""
+"""The part of the training set on which candidates are scored; see `most_held_out` of a set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
             steps=scaled_rounds(recipe.planned_rounds, scale) * sync_every,
         ),
         rates=tuple(float(f"{lr * factor:.6g}") for factor in factors),
-        held_out=min(10_000, int(HELD_OUT * len(recipe.train))),
+        held_out=min(recipe.train.most_held_out, int(HELD_OUT * len(recipe.train))),
         evaluations=5 if quick else 12,
     )
 
@@ -140,7 +140,9 @@ def _methods(text: str) -> tuple[str, ...]:
 def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     titles = {name: method.title for name, method in METHODS.items()}
     parser = Parser(PROG, description, titles)
-    parser.add_argument("--data", help="a YAML in jobs/configs: digits (default), fashion_mnist")
+    parser.add_argument(
+        "--data", help="a YAML in jobs/configs: digits (default), fashion_mnist, bytes_lm"
+    )
     parser.add_argument("--methods", help="their names, with commas; all if not given")
     parser.add_argument("--seeds", type=_positive, help="how many: 3, or 1 with --quick")
     parser.add_argument("--scale", type=_number, help="part of the configuration's length: 1")

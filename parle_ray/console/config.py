@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from parle_ray.data import NAMES
+from parle_ray.data import ALL_NAMES
 from parle_ray.errors import InputError, check_name, nearest
 from parle_ray.execution import Execution
 from parle_ray.schedules import Schedule
@@ -33,12 +33,14 @@ class DataConfig:
     """What to train on.
 
     Attributes:
-        name: an image set: digits (bundled), mnist, fashion_mnist, cifar10, cifar100, svhn.
-        batch_size: images in a mini-batch of one replica.
+        name: an image set: digits (bundled), mnist, fashion_mnist, cifar10, cifar100, svhn; or
+            python_stdlib, the sources of Python's own library as bytes.
+        batch_size: examples in a mini-batch of one replica.
         augment: random horizontal flip and crop, as in the paper.
         fraction: the part of the training set that each replica sees, > 0 and <= 1.
         root: folder of the image sets; null takes PARLE_DATA, else ~/.cache/parle_ray.
-        held_out: evaluate on this many images of the training set, which are then not trained
+        context: bytes of an example of a text; null is 128.
+        held_out: evaluate on this many examples of the training set, which are then not trained
             on, in place of the test set: for choosing hyper-parameters.
     """
 
@@ -47,15 +49,17 @@ class DataConfig:
     augment: bool = False
     fraction: float = 1.0
     root: str | None = None
+    context: int | None = None
     held_out: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        if self.name not in ALL_NAMES:
             raise InputError(
-                f"data.name must be one of {', '.join(NAMES)}, "
-                f"got {self.name!r}.{nearest(self.name, NAMES)}"
+                f"data.name must be one of {', '.join(ALL_NAMES)}, "
+                f"got {self.name!r}.{nearest(self.name, ALL_NAMES)}"
             )
         _at_least("data.batch_size", self.batch_size, 1)
+        _at_least("data.context", self.context, 1)
         _at_least("data.held_out", self.held_out, 1)
         if not 0.0 < self.fraction <= 1.0:
             raise InputError(f"data.fraction must be > 0 and <= 1, got {self.fraction}")
@@ -67,7 +71,8 @@ class ModelConfig:
 
     Attributes:
         name: small_cnn, mlp, lenet, all_cnn, wrn_16_4, wrn_28_10; a classification network of
-            torchvision, such as resnet18; or your own, as package.module:callable.
+            torchvision, such as resnet18; byte_lm for texts; or your own, as
+            package.module:callable.
         args: its arguments, such as `--model.args.dropout 0.25`.
     """
 

@@ -6,6 +6,7 @@ import re
 import socket
 import stat
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -172,16 +173,19 @@ def authentication() -> Iterator[Finding]:
         )
 
 
-def image_sets() -> Iterator[Finding]:
+def data_sets() -> Iterator[Finding]:
     """Which data sets are here."""
     if importlib.util.find_spec("torch") is None:
         return
     from parle_ray.data import NAMES
+    from parle_ray.data.python_library import NAME, source_files
     from parle_ray.data.sources import data_root, find
 
     root = data_root()
     by = "PARLE_DATA" if os.environ.get("PARLE_DATA") else "default; PARLE_DATA or --data.root"
     here = [name for name in NAMES if name == "digits" or find(name, root)]
+    if any(source_files(Path(sysconfig.get_path("stdlib")))):
+        here.append(NAME)
     away = [name for name in NAMES if name not in here]
     yield Finding("ok", f"data root {root} ({by}): {', '.join(here)}")
     if away:
@@ -196,5 +200,5 @@ CHECKS: list[Callable[[], Iterator[Finding]]] = [
     authentication,
     dashboard,
     space,
-    image_sets,
+    data_sets,
 ]

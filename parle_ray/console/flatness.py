@@ -15,7 +15,7 @@ from parle_ray.console.config import Config
 from parle_ray.console.flatness_config import FlatnessConfig, read_flatness
 from parle_ray.console.flatness_table import table
 from parle_ray.console.recipe import Recipe, make_recipe
-from parle_ray.data import batches
+from parle_ray.data import in_order
 from parle_ray.data.scores import loss_and_error
 from parle_ray.errors import InputError, StorageError
 from parle_ray.evaluate import Evaluator
@@ -61,7 +61,7 @@ def _of_run(run: Folder, asked: FlatnessConfig) -> dict[str, Any]:
         landscape, num_examples = _landscape(recipe, solution, asked.num_examples)
         x = solution.master.to(landscape.flat.vector.device)
         told = {
-            "checkpoint": solution.name,
+            "checkpoint": Path(solution.name).name,
             "round": solution.round,
             "strategy": type(config.strategy).__name__,
             "num_params": x.numel(),
@@ -93,7 +93,8 @@ def _landscape(recipe: Recipe, solution: Solution, wanted: int) -> tuple[Landsca
     device = task.execution.resolve_device()
     flat = task.build(device)
     solution.place(flat)
-    looked_at = [task.execution.place(batch, device) for batch in batches(part, BATCH)]
+    batches = in_order(part, min(BATCH, part.at_once))
+    looked_at = [task.execution.place(batch, device) for batch in batches]
     return Landscape(flat, loss_and_error, looked_at), num
 
 

@@ -11,11 +11,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from parle_ray.console.config import Config
-from parle_ray.data import ImageLoader, ImageSet, batches, load, scores
-from parle_ray.models import build
+from parle_ray.data import (
+    Examples,
+    ImageLoader,
+    TextLoader,
+    in_order,
+    load_examples,
+    make_loader,
+    scores,
+)
+from parle_ray.models import build_for
 from parle_ray.task import Task
-
-EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +30,25 @@ class BuildModel:
 
     name: str
     args: dict[str, Any]
-    num_classes: int
-    image_shape: tuple[int, int, int]
+    given: dict[str, Any]
 
     def __call__(self) -> nn.Module:
-        return build(self.name, self.num_classes, self.image_shape, **self.args)
+        return build_for(self.given, self.name, self.args)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """The `batches_fn`. Its arrays cross to a node once; all replicas there map the same copy."""
 
-    images: ImageSet
+    examples: Examples
     batch_size: int
     augment: bool
     fraction: float
     seed: int
 
-    def __call__(self, rank: int, num_replicas: int) -> ImageLoader:
-        return ImageLoader(
-            self.images,
+    def __call__(self, rank: int, num_replicas: int) -> ImageLoader | TextLoader:
+        return make_loader(
+            self.examples,
             self.batch_size,
             rank=rank,
             num_replicas=num_replicas,
@@ -54,19 +59,24 @@ class Batches:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """The `evaluate_fn`: accuracy and mean cross entropy on images that were not trained on."""
+class Evaluation:
+    """The `evaluate_fn`: accuracy and mean cross entropy on what was not trained on.
 
-    images: ImageSet
+    Which metrics are made of them is the set's to say.
+    """
+
+    examples: Examples
 
     def __call__(self, module: nn.Module) -> dict[str, float]:
         device = next(module.parameters()).device
-        right, loss = 0, 0.0
-        for x, y in batches(self.images, EVALUATION_BATCH):
-            logits, labels = module(x.to(device)), y.to(device)
+        right = num = 0
+        loss = 0.0
+        for x, y in in_order(self.examples, self.examples.at_once):
+            logits, labels = module(x.to(device)).flatten(0, -2), y.to(device).flatten()
             right += int((logits.argmax(1) == labels).sum())
             loss += cross_entropy(logits, labels, reduction="sum").item()
-        return {"accuracy": right / len(self.images), "test_loss": loss / len(self.images)}
+            num += len(labels)
+        return self.examples.metrics(right / num, loss / num)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +105,15 @@ class Recipe:
         task: all that trains.
         planned_rounds: length of the run.
         num_params: trainable parameters of the network.
-        train, test: the images trained on and evaluated on.
+        train, test: the examples trained on and evaluated on.
     """
 
     config: Config
     task: Task
     planned_rounds: int
     num_params: int
-    train: ImageSet
-    test: ImageSet
+    train: Examples
+    test: Examples
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -120,28 +130,23 @@ def make_recipe(config: Config) -> Recipe:
         InputError: the configuration cannot be run as it is.
     """
     data, model = config.data, config.model
-    train, test = load(data.name, data.root)
+    train, test = load_examples(data.name, data.root, data.context)
     if data.held_out is not None:
         train, test = train.validation_split(data.held_out)
     batches_fn = Batches(
-        images=train,
+        examples=train,
         batch_size=data.batch_size,
         augment=data.augment,
         fraction=data.fraction,
         seed=config.seed,
     )
     task = Task(
-        model_fn=BuildModel(
-            name=model.name,
-            args=model.args,
-            num_classes=train.num_classes,
-            image_shape=train.image_shape,
-        ),
+        model_fn=BuildModel(name=model.name, args=model.args, given=train.model_arguments),
         loss_fn=scores.loss,
         batches_fn=batches_fn,
         strategy=config.strategy,
         inner_optimizer_fn=config.optimizer,
-        evaluate_fn=Accuracy(images=test),
+        evaluate_fn=Evaluation(examples=test),
         num_replicas=config.num_replicas,
         num_rounds=config.num_rounds,
         num_epochs=config.num_epochs,

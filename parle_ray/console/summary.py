@@ -11,13 +11,11 @@ from parle_ray.console.recipe import Recipe
 def header(recipe: Recipe, device: str) -> str:
     """What is about to be trained, on what, how."""
     config = recipe.config
-    where = "bundled, " if config.data.name == "digits" else ""
-    held_out = (
-        "test" if config.data.held_out is None and config.data.name != "digits" else "held out"
-    )
+    train = recipe.train
+    where = f"{train.origin}, " if train.origin else ""
+    held_out = "held out" if train.origin or config.data.held_out is not None else "test"
     parts = [
-        f"data {config.data.name} ({where}{len(recipe.train):,} train / "
-        f"{len(recipe.test):,} {held_out})",
+        f"data {config.data.name} ({where}{len(train):,} train / {len(recipe.test):,} {held_out})",
         f"{config.model.name} {recipe.num_params:,} parameters",
         f"{type(config.strategy).__name__} L={config.strategy.sync_every}",
         f"{config.num_replicas} replica{'s' if config.num_replicas > 1 else ''}",
@@ -40,6 +38,8 @@ def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None, report: 
         report: the page with its figures, if it has one.
     """
     score = f"master {100 * metrics['accuracy']:.1f} %  |  " if "accuracy" in metrics else ""
+    if "bits_per_byte" in metrics:
+        score += f"{metrics['bits_per_byte']:.3f} bits per byte  |  "
     lines = [f"  {score}{moved}"]
     if result is not None:
         entries = result.filesystem.get_file_info(FileSelector(result.path))

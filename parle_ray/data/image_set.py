@@ -2,15 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parle_ray.data.windows import WINDOW_SEED, check_held_out, window
 from parle_ray.errors import InputError
-
-# One permutation for every run and replica: the windows of a run must be cut from the same one.
-_WINDOW_SEED = 20170703
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +39,11 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirror: bool = True
+
+    at_once: ClassVar[int] = 512
+    """Images that one forward pass of an evaluation takes."""
+    most_held_out: ClassVar[int] = 10_000
+    """Images on which a choice between candidates needs to be scored, at most."""
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -81,6 +84,20 @@ class ImageSet:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
+    @property
+    def origin(self) -> str:
+        """Where it is from, if that is not a file that the user has; empty if it is."""
+        return "bundled" if self.name == "digits" else ""
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What a network has to know of the data."""
+        return {"num_classes": self.num_classes, "image_shape": self.image_shape}
+
+    def metrics(self, accuracy: float, loss: float) -> dict[str, float]:
+        """An evaluation under the names of metrics, from means over the set."""
+        return {"accuracy": accuracy, "test_loss": loss}
+
     def take(self, rows: NDArray[np.int64]) -> "ImageSet":
         """The images of these rows, in this order, as a set of its own (a copy)."""
         return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows])
@@ -91,40 +108,21 @@ class ImageSet:
         Raises:
             InputError: nothing would be left on one side.
         """
-        if not 0 < num_held_out < len(self):
-            raise InputError(
-                f"num_held_out must be 1..{len(self) - 1} of {self.name}'s {len(self)} images, "
-                f"got {num_held_out}."
-            )
+        check_held_out(self.name, num_held_out, len(self), "images")
         if seed < 0:
             raise InputError(f"seed must be >= 0, got {seed}.")
-        order = np.random.default_rng([_WINDOW_SEED, seed]).permutation(len(self))
+        order = np.random.default_rng([WINDOW_SEED, seed]).permutation(len(self))
         return self.take(np.sort(order[num_held_out:])), self.take(np.sort(order[:num_held_out]))
 
     def window(self, rank: int, num_replicas: int, fraction: float) -> NDArray[np.int64]:
         """Rows that replica `rank` sees: the cyclic window [rank/n, rank/n + fraction).
 
-        The window is cut from one fixed permutation of the set, the paper's split mode: n = 3
-        with fraction 0.5 shows each image to one or two replicas, 1.5 on average. Windows of
-        fraction 1/n are disjoint and cover the set; fraction 1 is all rows, in order.
+        See `parle_ray.data.windows`.
 
         Raises:
             InputError: rank, num_replicas or fraction is out of range.
         """
-        if num_replicas < 1 or not 0 <= rank < num_replicas:
-            raise InputError(
-                f"rank must be 0..num_replicas-1, got rank {rank} of num_replicas {num_replicas}."
-            )
-        if not 0 < fraction <= 1:
-            raise InputError(f"fraction must be > 0 and <= 1, got {fraction}.")
-        if fraction == 1:
-            return np.arange(len(self))
-        # In exact fractions: 1/3 as a float would let neighbouring windows overlap or gap by one.
-        begin = Fraction(rank, num_replicas)
-        end = begin + Fraction(fraction).limit_denominator(1_000_000)
-        places = np.arange(int(begin * len(self)), int(end * len(self)))
-        order = np.random.default_rng(_WINDOW_SEED).permutation(len(self))
-        return order[places % max(len(self), 1)]
+        return window(len(self), rank, num_replicas, fraction)
 
     def fraction(self, rank: int, num_replicas: int, fraction: float) -> "ImageSet":
         """The `window` of replica `rank` as a set of its own; itself when fraction is 1."""

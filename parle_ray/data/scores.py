@@ -6,8 +6,7 @@ A batch is (x, y) and a network's outputs are logits: x `(B, ...)` -> `(*y.shape
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs, and labels int64, one or several for each input."""
+from parle_ray.data.passes import Batch
 
 
 def loss(module: nn.Module, batch: Batch) -> Tensor:

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parle_ray.data.image_set import ImageSet
-
-Batch = tuple[Tensor, Tensor]  # images (B, C, H, W), labels int64 (B,)
+from parle_ray.data.passes import Batch
 
 
 class HostStore:

@@ -1,5 +1,5 @@
-"""The paper's networks, one a file, and `build`, which makes a network by its name."""
+"""The networks, one a file, and what makes a network by its name."""
 
-from parle_ray.models.registry import MODELS, build
+from parle_ray.models.registry import MODELS, TEXT_MODELS, build, build_for, build_text
 
-__all__ = ["MODELS", "build"]
+__all__ = ["MODELS", "TEXT_MODELS", "build", "build_for", "build_text"]

@@ -9,7 +9,7 @@ from torch import nn
 
 from parle_ray.errors import InputError, nearest
 
-_GIVEN = ("num_classes", "image_shape")  # by us, not by the user
+_GIVEN = ("num_classes", "image_shape", "context")  # by us, not by the user
 
 
 def parameters_of(name: str, model_fn: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
