@@ -345,6 +345,25 @@ def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> No
     assert ours["lr"] == "0.1*"
 
 
+def test_bits_per_byte_are_kept_and_shown_where_a_task_has_them() -> None:
+    reports: list[dict[str, float | None]] = [{"round": 1, "round_s": 1.0, "bytes_sent": 8}]
+    walk = Budget(num_replicas=2, batch_size=8, steps=5).walk(workers=2, sync_every=5)
+    metrics = {"accuracy": 0.5, "test_loss": 1.4, "bits_per_byte": 2.02}
+    run = Run(evaluations=evaluations(reports, {1: metrics}, walk, 5), fit_s=1.0)
+    kept = frame({case("parle"): run, case("ray_train_ddp"): run})
+    cells = output.cells(statistics.summarise(kept, None), statistics.time_to(kept), [])
+    assert list(cells["bits/byte"]) == ["2.020", "2.020"]
+    assert "bits_per_byte" not in rows()
+
+
+def test_a_comparison_on_texts_has_adamw_and_holds_out_512_of_them() -> None:
+    texts = make_setup(configuration("bytes_lm"), 0.1, quick=False)
+    assert (texts.held_out, texts.rates[2]) == (512, 0.0005)
+    searched = texts.configure(candidates(["parle"], texts.rates)[0])
+    assert searched.optimizer.class_path == "torch.optim.AdamW"  # type: ignore[attr-defined]
+    assert searched.optimizer.init_args["lr"] == 5e-05  # type: ignore[attr-defined]
+
+
 MISTAKES = {
     "--data digit": ["there is no digit.yaml", "'digits'"],
     "--data cifar10_allcnn_sgd": ["its strategy is SGD", "name a task of Parle"],
@@ -383,7 +402,7 @@ def test_quick_is_three_methods_two_replicas_two_rates_and_one_seed_unless_told_
 
 
 def test_the_tasks_that_are_named_are_there() -> None:
-    assert {"digits", "fashion_mnist"} <= {file.stem for file in CONFIGS.glob("*.yaml")}
+    assert {"digits", "fashion_mnist", "bytes_lm"} <= {file.stem for file in CONFIGS.glob("*.yaml")}
 
 
 def test_a_file_of_the_comparison_is_short_enough_to_be_read() -> None:

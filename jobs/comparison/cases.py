@@ -22,7 +22,7 @@ class Case:
         method: its name.
         lr: learning rate of the inner optimiser.
         seed: of parameters, data order and dropout.
-        search: whether it is a candidate, scored on images held out of the training set.
+        search: whether it is a candidate, scored on examples held out of the training set.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Setup:
         config: the task.
         budget: of each run.
         rates: learning rates that are tried for each method, rising.
-        held_out: images of the training set on which candidates are scored.
+        held_out: examples of the training set on which candidates are scored.
         evaluations: how often a run is evaluated, about.
     """
 

@@ -68,6 +68,7 @@ def cells(summary: pd.DataFrame, times: pd.DataFrame, at_edge: Sequence[str]) ->
             "test error, %": f"{100 * row.error:.2f} ± {100 * row.std:.2f}",
             "95 % interval": f"{100 * row.low:.2f}, {100 * row.high:.2f}",
             "minus DDP's": "" if pd.isna(row.difference) else _difference(row),
+            **({"bits/byte": f"{row.bits_per_byte:.3f}"} if "bits_per_byte" in summary else {}),
             "lr": f"{row.lr:g}{'*' if name in at_edge else ''}",
             "train, s": f"{row.train_s:.1f}",
             "sent": size(row.bytes_sent),

@@ -15,9 +15,10 @@ from parle_ray.console.config import Config
 NOTES = (
     "Mean ± standard deviation over the seeds, and the 95 % bootstrap interval of the mean. "
     "minus DDP's: mean of the differences seed by seed to Ray Train with DDP, and their interval. "
-    "lr: chosen on held-out training images; * is the lowest or highest rate tried. train: seconds "
-    "of training, mean; sent: by all processes together. to DDP's error: seconds of training, and "
-    "the part of the budget, until the error that Ray Train with DDP ends with, where reached."
+    "lr: chosen on held-out training examples; * is the lowest or highest rate tried. train: "
+    "seconds of training, mean; sent: by all processes together. to DDP's error: seconds of "
+    "training, and the part of the budget, until the error that Ray Train with DDP ends with, "
+    "where reached."
 )
 """Under the table, in the terminal and on the page."""
 
@@ -59,7 +60,7 @@ def write(
             "Seconds of training until a method (row) first had the mean final error of another "
             "(column); in brackets how many of the seeds had it, where not all.",
             _times(times, titles),
-            "The search: error and loss on held-out training images; the lowest was taken.",
+            "The search: error and loss on held-out training examples; the lowest was taken.",
             _candidates(everything["search"]),
         ],
         out,

@@ -16,7 +16,7 @@ from jobs.comparison import loop
 from jobs.comparison.budget import Walk
 from jobs.comparison.cases import Case, Setup
 from jobs.comparison.methods import METHODS, Workers
-from jobs.comparison.store import Run
+from jobs.comparison.store import Run, extra_of
 from jobs.comparison.traffic import bytes_sent
 from parle_ray.cluster.placement import replica_resources
 from parle_ray.console.recipe import Recipe, make_recipe
@@ -75,6 +75,7 @@ def _row(how: Workers, walk: Walk, recipe: Recipe, told: dict[str, float]) -> di
         "bytes_sent": bytes_sent(how, walk.workers, recipe.num_params, step),
         "error": told["error"],
         "test_loss": told["test_loss"],
+        **extra_of(told),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from jobs.comparison.budget import Walk
+from jobs.comparison.store import extra_of
 from parle_ray.task import EvaluateFn
 
 
@@ -74,6 +75,7 @@ def evaluations(
             "bytes_sent": bytes_sent[round],
             "error": 1.0 - metrics["accuracy"],
             "test_loss": metrics["test_loss"],
+            **extra_of(metrics),
         }
         for round, metrics in told.items()
     ]

@@ -1,4 +1,4 @@
-"""The learning rate of each method, from scores on held-out images of the training set."""
+"""The learning rate of each method, from scores on held-out examples of the training set."""
 
 from collections.abc import Mapping
 from typing import Any

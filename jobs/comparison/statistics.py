@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jobs.comparison.store import EXTRA
+
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
@@ -42,6 +44,7 @@ def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
     """
     last = finals(rows)
     errors = {m: told.set_index("seed")["error"] for m, told in last.groupby("method")}
+    extra = [name for name in EXTRA if name in last]
     found = []
     for method, told in last.groupby("method"):
         low, high = bootstrap(list(told["error"]))
@@ -53,7 +56,7 @@ def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
             "std": told["error"].std(ddof=1) if len(told) > 1 else 0.0,
             "low": low,
             "high": high,
-            **told[["gradients", "train_s", "fit_s", "bytes_sent"]].mean(),
+            **told[["gradients", "train_s", "fit_s", "bytes_sent", *extra]].mean(),
         }
         row |= {"difference": None, "difference_low": None, "difference_high": None}
         if base in errors and method != base:

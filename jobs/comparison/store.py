@@ -12,6 +12,9 @@ import pandas as pd
 from jobs.comparison.cases import Case
 from parle_ray.errors import InputError
 
+EXTRA = ("bits_per_byte",)
+"""Metrics of an evaluation that only some tasks have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -20,7 +23,8 @@ class Run:
     Attributes:
         evaluations: in order, each with gradients (of single examples, all workers), train_s
             (seconds of training, start and end left out), bytes_sent (all processes), error,
-            test_loss; empty where the run diverged before one.
+            test_loss, and those of `EXTRA` that the task has; empty where the run diverged before
+            one.
         fit_s: seconds from the call that starts the run to its end, evaluations included.
         diverged: the parameters became NaN or infinite.
         late: pushes that came late and faults, where replicas exchange.
@@ -90,7 +94,7 @@ class Store:
 def frame(runs: Mapping[Case, Run]) -> pd.DataFrame:
     """One row a method, seed and evaluation."""
     columns = ["method", "seed", "lr", "evaluation", "gradients", "train_s", "bytes_sent"]
-    columns += ["error", "test_loss", "fit_s", "diverged", "late", "load"]
+    columns += ["error", "test_loss", *_extra(runs), "fit_s", "diverged", "late", "load"]
     rows = [
         {
             "method": case.method,
@@ -107,6 +111,16 @@ def frame(runs: Mapping[Case, Run]) -> pd.DataFrame:
         for i, evaluation in enumerate(run.evaluations)
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def extra_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of an evaluation's metrics that only some tasks have."""
+    return {name: metrics[name] for name in EXTRA if name in metrics}
+
+
+def _extra(runs: Mapping[Case, Run]) -> list[str]:
+    evaluated = [evaluation for run in runs.values() for evaluation in run.evaluations]
+    return [name for name in EXTRA if any(name in evaluation for evaluation in evaluated)]
 
 
 def _write(file: Path, content: Any) -> None:
