@@ -15,6 +15,7 @@ from parle_ray.console.config import Config, DataConfig, InnerOptimizer, ModelCo
 from parle_ray.console.recipe import make_recipe
 from parle_ray.data import TextLoader, TextSet, in_order, load_examples, make_loader, scores
 from parle_ray.data.python_library import LEAST, load_python_library, source_files
+from parle_ray.data.text_loader import take
 from parle_ray.errors import InputError
 from parle_ray.models import build, build_text
 from parle_ray.progress import line
@@ -110,6 +111,13 @@ def test_a_loader_goes_on_from_its_state_with_the_very_next_batch(taken: int) ->
     again.load_state_dict(stopped.state_dict())
     rest = [b for _ in range(2) for b in again]
     assert shown(rest) == shown(through)[taken : taken + len(rest)]
+
+
+def test_an_accelerator_gives_the_batches_of_the_host() -> None:
+    texts, starts = text_set(), np.array([8, 0, 40])
+    moved = torch.from_numpy(texts.text.copy())
+    for mine, theirs in zip(take(texts, starts), take(texts, starts, moved), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_a_position_in_another_text_is_refused() -> None:

@@ -4,7 +4,8 @@ from parle_ray.data.examples import ALL_NAMES, Examples, in_order, load_examples
 from parle_ray.data.image_set import ImageSet
 from parle_ray.data.loader import ImageLoader, batches
 from parle_ray.data.sets import NAMES, DataNotFound, load
-from parle_ray.data.text_set import TextLoader, TextSet
+from parle_ray.data.text_loader import TextLoader
+from parle_ray.data.text_set import TextSet
 
 __all__ = [
     "ALL_NAMES",

@@ -9,7 +9,8 @@ from parle_ray.data.loader import ImageLoader, batches
 from parle_ray.data.passes import Batch
 from parle_ray.data.python_library import load_python_library
 from parle_ray.data.sets import NAMES, load
-from parle_ray.data.text_set import TextLoader, TextSet, text_batches
+from parle_ray.data.text_loader import TextLoader, text_batches
+from parle_ray.data.text_set import TextSet
 from parle_ray.errors import InputError
 
 ALL_NAMES = (*NAMES, python_library.NAME)

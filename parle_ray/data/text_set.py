@@ -1,19 +1,15 @@
-"""A text as bytes, cut into examples, and its loader: each byte is the label of those before it."""
+"""A text as bytes, cut into examples: each byte is the label of those before it."""
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from parle_ray.data.passes import Batch, Passes
-from parle_ray.data.windows import check_held_out, window
-from parle_ray.errors import InputError, printable
+from parle_ray.data.windows import check_held_out
+from parle_ray.errors import InputError
 
 NUM_BYTES = 256
 DIGITS = 16
@@ -106,81 +102,3 @@ class TextSet:
         check_held_out(self.name, num_held_out, len(self), "examples")
         rows = np.arange(len(self))
         return self.take(rows[:-num_held_out]), self.take(rows[-num_held_out:])
-
-
-class TextLoader(Passes):
-    """Passes over a replica's window of a text's examples (`Passes`).
-
-    A batch is (x, y): both int64 (B, context), y the byte after each of x.
-
-    Args:
-        texts: the set; its arrays are read, never copied, unless `to` moves them to a device.
-        batch_size, rank, seed, shuffle: as in `Passes`.
-        num_replicas: how many replicas share the set.
-        fraction: how much of the set this replica sees (`windows.window`); 1 is all.
-
-    Raises:
-        InputError: an argument is out of range, or the window is empty.
-    """
-
-    def __init__(
-        self,
-        texts: TextSet,
-        batch_size: int,
-        *,
-        rank: int = 0,
-        num_replicas: int = 1,
-        seed: int = 0,
-        fraction: float = 1.0,
-        shuffle: bool = True,
-    ) -> None:
-        rows = window(len(texts), rank, num_replicas, fraction)
-        whole = f"fraction {fraction} of {texts.name}'s {len(texts)} examples"
-        super().__init__(len(rows), whole, batch_size, rank=rank, seed=seed, shuffle=shuffle)
-        self._starts, self._texts = texts.starts[rows], texts
-        self._moved: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Self:
-        """Moves the loader; on an accelerator the text's bytes move there once."""
-        device = torch.device(device)
-        on_host = device.type == "cpu"
-        self._moved = None if on_host else torch.from_numpy(self._texts.text.copy()).to(device)
-        return self
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position (`Passes`), and of which text."""
-        return super().state_dict() | {"text": self._texts.digest[:DIGITS]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to a position.
-
-        Raises:
-            InputError: a pass has no such batch, or it is that of another text.
-        """
-        mine = self._texts.digest[:DIGITS]
-        if state.get("text") != mine:
-            raise InputError(
-                f"loader state is of the text with SHA-256 {printable(state.get('text'))}, "
-                f"{self._texts.name} has {mine} here: resume with the text, and the Python, of the "
-                "run."
-            )
-        super().load_state_dict(state)
-
-    def _make(self, places: NDArray[np.int64], epoch: int, batch: int) -> Batch:
-        return _take(self._texts, self._starts[places], self._moved)
-
-
-def text_batches(texts: TextSet, batch_size: int) -> Iterator[Batch]:
-    """The whole set once in its order, for evaluation; the last batch may be short."""
-    for begin in range(0, len(texts), batch_size):
-        yield _take(texts, texts.starts[begin : begin + batch_size], None)
-
-
-def _take(texts: TextSet, starts: NDArray[np.int64], moved: Tensor | None) -> Batch:
-    places = starts[:, None] + np.arange(texts.context + 1)
-    block = (
-        torch.from_numpy(texts.text[places])
-        if moved is None
-        else moved[torch.from_numpy(places).to(moved.device)]
-    ).long()
-    return block[:, :-1], block[:, 1:]
