@@ -208,8 +208,8 @@ def test_it_finds_the_optimum_of_least_squares(row: Row) -> None:
     outcome = run(
         row.strategy,
         batches_fn=solvable,
-        inner_optimizer_fn=sgd(0.1, momentum=0.5),
-        num_rounds=40,
+        inner_optimizer_fn=sgd(0.3, momentum=0.3),
+        num_rounds=28,
     )
     torch.testing.assert_close(outcome.master, optimum, rtol=0.0, atol=1e-3)
     torch.testing.assert_close(outcome.model, optimum, rtol=0.0, atol=1e-3)
