@@ -1,7 +1,8 @@
 """What is told of a run, under the same names everywhere: files, terminal, dashboards."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from parle_ray.learner import Answer
 from parle_ray.membership.roll import Roll
@@ -29,7 +30,84 @@ UNITS: dict[str, str] = {
     "late": "those of them that an earlier round had asked for",
     "faults": "replicas lost and answers refused so far",
 }
-"""Metric name -> what it is. Beside these, `replica/<rank>/loss` for every replica."""
+"""Metric name -> what it is. Beside these, `replica/<rank>/loss` and `replica/<rank>/walk_s` for
+every replica."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """What Prometheus is told.
+
+    Attributes:
+        kind: of the series.
+        unit: of its values.
+        help: what it is.
+        tags: what tells its lines apart.
+    """
+
+    kind: Literal["gauge", "counter", "histogram"]
+    unit: str
+    help: str
+    tags: tuple[str, ...] = ("run",)
+
+    def exported(self, name: str) -> tuple[str, ...]:
+        """The names under which Prometheus finds it, which Ray begins with `ray_`.
+
+        >>> SERIES["bytes"].exported("bytes")
+        ('ray_parle_bytes_total',)
+        """
+        ends = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+        return tuple(f"ray_{PREFIX}{name}{end}" for end in ends[self.kind])
+
+
+PREFIX = "parle_"
+ROUND_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""Where the histogram of `round_duration_s` is cut."""
+
+_UNIT = {
+    "round": "rounds",
+    "step": "mini-batches",
+    "loss": "1",
+    "accuracy": "1",
+    "error": "1",
+    "distance": "1",
+    "gamma": "1",
+    "rho": "1",
+    "outer_lr": "1",
+    "lr": "1",
+    "round_s": "seconds",
+    "stall_s": "seconds",
+    "exchange_s": "seconds",
+    "bytes_sent": "bytes",
+    "samples_per_s": "examples a second",
+    "replicas_alive": "replicas",
+    "merged": "pushes",
+    "late": "pushes",
+    "faults": "faults",
+}
+_EACH = ("run", "replica")
+
+SERIES: dict[str, Series] = {
+    **{name: Series("gauge", unit, UNITS[name]) for name, unit in _UNIT.items()},
+    "num_rounds": Series("gauge", "rounds", "length of the run"),
+    "evaluated_round": Series("gauge", "rounds", "closed when accuracy and error were taken"),
+    "replica_up": Series("gauge", "1", "1 if it answered in the last round, else 0", _EACH),
+    "replica_loss": Series("gauge", "1", "training loss, mean over its last round", _EACH),
+    "replica_round": Series("gauge", "rounds", "closed with its last answer", _EACH),
+    "replica_walk_s": Series("gauge", "seconds", "that its last round took it", _EACH),
+    "replica_stall_s": Series("gauge", "seconds", "of them in which it did not compute", _EACH),
+    "replica_exchange_s": Series("gauge", "seconds", "from its push to the answer", _EACH),
+    "replica_answers": Series("counter", "answers", "that it gave", _EACH),
+    "rounds": Series("counter", "rounds", "closed by this coordinator"),
+    "bytes": Series("counter", "bytes", "that crossed the object store, both ways"),
+    "samples": Series("counter", "examples", "seen by all replicas"),
+    "refusals": Series("counter", "pushes", "refused, as they were not finite or did not fit"),
+    "round_duration_s": Series("histogram", "seconds", "from the last close to this one"),
+}
+"""What `parle_ray.cluster.meters` tells Prometheus; all under `ray_parle_<name>`.
+
+A gauge has the name that the metric has everywhere.
+"""
 
 
 def round_report(

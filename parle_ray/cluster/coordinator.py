@@ -15,6 +15,7 @@ from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.exchange import NOTICE_S, Exchange
 from parle_ray.cluster.haste import Haste
 from parle_ray.cluster.keeping import Keeping
+from parle_ray.cluster.meters import Meters
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.shards import Shards
 from parle_ray.cluster.whole import Whole
@@ -165,6 +166,8 @@ class Coordinator:
             last=self._last,
             hurried=lambda: self._haste.is_on,
         )
+        own_name = ray.get_runtime_context().get_actor_name() or ""
+        self._meters = Meters(own_name.rpartition("/")[0])
         self.exchange.open(self._master.replies())
         self._keep()
         self._closed_at = time.perf_counter()
@@ -207,6 +210,7 @@ class Coordinator:
             "round_s": now - before,
             "stall_s": _mean(heard.times, "stall_s"),
             "exchange_s": _mean(heard.times, "exchange_s"),
+            **{f"replica/{rank}/walk_s": heard.times[rank]["walk_s"] for rank in sorted(answers)},
             "bytes_sent": heard.bytes_sent,
             "samples_per_s": samples / (now - before),
         }
@@ -215,6 +219,8 @@ class Coordinator:
         ends = self._haste.is_over or (self._haste.is_on and not heard.stateless)
         has_cut = ends or self._checkpoints.due(self._roll.round)
         report |= self._evaluations.of_round(self._roll.round, self._master.model, has_cut)
+        ended = ends or self._roll.round >= self._last
+        self._meters.round(report, answers, heard.times, last=ended)
         return report | ({"cut": self._cut(heard.states)} if has_cut else {})
 
     def _admit(self) -> None:
@@ -243,6 +249,6 @@ class Coordinator:
         return cut
 
 
-def _mean(told: list[dict[str, Any]], name: str) -> float | None:
-    values = [one[name] for one in told if one[name] is not None]
+def _mean(told: dict[int, dict[str, Any]], name: str) -> float | None:
+    values = [one[name] for one in told.values() if one[name] is not None]
     return sum(values) / len(values) if values else None

@@ -63,7 +63,7 @@ class Heard:
     answers: dict[int, Answer] = field(default_factory=dict)
     states: dict[int, ray.ObjectRef] = field(default_factory=dict)
     stateless: set[int] = field(default_factory=set)
-    times: list[dict[str, Any]] = field(default_factory=list)
+    times: dict[int, dict[str, Any]] = field(default_factory=dict)
     bytes_sent: int = 0
     lost: dict[int, str | UserCodeError] = field(default_factory=dict)
 
@@ -232,7 +232,7 @@ class Exchange:
         heard.bytes_sent += num_bytes or 0
         has_state = told.pop("has_state")
         times = {name: told.pop(name) for name in TIMES}
-        heard.times.append(times)
+        heard.times[rank] = times
         if rank not in self._roll.trailing:
             self._clock.told(rank, times["walk_s"], times["exchange_s"])
         heard.answers[rank] = Answer(None if num_bytes is None else PUSHED, **told)

@@ -1,0 +1,1 @@
+"""The Grafana board of runs, made by `build` and kept beside it as `parle.json`."""
