@@ -52,7 +52,7 @@ def of_run(reports: pd.DataFrame, state: str) -> list[Card]:
         most = max(most, len(ranks(reports)))
         faults = int(last.get("faults", 0))
         cards.append(
-            Card("replicas", f"{alive} of {most}", f"{faults} faults so far", bad=alive < most)
+            Card("replicas", f"{alive} of {most}", f"faults so far: {faults}", bad=alive < most)
         )
     if "samples_per_s" in last:
         cards.append(Card("speed", f"{last['samples_per_s']:,.0f}", "examples a second"))
