@@ -44,7 +44,7 @@ class PAPA(MeanStrategy):
         inner.step()
         group = inner.param_groups[0]
         # A schedule leaves lr_0 in the group. One that warms up begins below its peak.
-        rate = min(1.0, group["lr"] / group.get("initial_lr", group["lr"]))
+        rate = min(1.0, float(group["lr"] / group.get("initial_lr", group["lr"])))
         state["rate"] = torch.tensor(rate, dtype=torch.float64)
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:

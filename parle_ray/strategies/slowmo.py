@@ -57,7 +57,7 @@ class SlowMo(MeanStrategy):
 
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         inner.step()
-        state["lr"] = torch.tensor(inner.param_groups[0]["lr"], dtype=torch.float64)
+        state["lr"] = torch.tensor(float(inner.param_groups[0]["lr"]), dtype=torch.float64)
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         alpha, r = at(self.outer_lr, round), state["r"].item()
