@@ -1,6 +1,7 @@
 """Imports point one way, and what would be unsafe or unreadable is not there."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ APART = {"data": {"data", "errors"}, "models": {"models", "errors"}}
 """Beside the layers: what the command line offers, and nothing in the core needs."""
 
 
+BESIDE = {"dashboards", "jobs", "tests"}
+"""Beside the package, and built on it; `parle_ray.cli.COMMANDS` names modules of the first."""
+
+
 def name_of(path: Path) -> str:
     """The part of the package that a file belongs to, such as `strategies` or `flat`."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -37,6 +42,7 @@ def layer_of(part: str) -> int:
     return next((i for i, layer in enumerate(LAYERS) if part in layer), len(LAYERS))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """All modules that a file imports, wherever in it, by their full names."""
     found: set[str] = set()
@@ -72,6 +78,7 @@ def test_every_layer_is_there() -> None:
 @each_file
 def test_imports_point_left(path: Path) -> None:
     part = name_of(path)
+    assert not {name.split(".")[0] for name in imported(path)} & BESIDE
     if part == "__init__":
         return
     if part in APART:

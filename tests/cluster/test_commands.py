@@ -27,6 +27,8 @@ def test_quickstart_learns_the_digits_and_says_where_the_run_is(tmp_path: Path) 
     assert found, told.stdout
     assert float(found[1]) >= 97.5
     assert str(tmp_path / "first") in told.stdout
+    assert f"report   {tmp_path / 'first' / 'report.html'}" in told.stdout
+    assert (tmp_path / "first" / "report.html").read_text().startswith("<!doctype html>")
     assert load_file(tmp_path / "first" / "checkpoint_000025" / "model.safetensors")
 
 
