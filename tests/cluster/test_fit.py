@@ -20,7 +20,21 @@ from parle_ray.console.config import Config
 from parle_ray.console.recipe import make_recipe
 from parle_ray.metrics import UNITS
 from parle_ray.schedules import Scoping
-from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from parle_ray.strategies import (
+    PAPA,
+    SGD,
+    DiLoCo,
+    ElasticSGD,
+    EntropySGD,
+    LocalSGD,
+    ParameterMixing,
+    Parle,
+    Rotation,
+    SlowMo,
+    Splash,
+    Strategy,
+    TailAveraging,
+)
 from tests.cluster import task
 
 STRATEGIES: dict[str, Strategy] = {
@@ -32,6 +46,12 @@ STRATEGIES: dict[str, Strategy] = {
     "sgd": SGD(sync_every=2),
     "local_sgd": LocalSGD(sync_every=4),
     "diloco": DiLoCo(sync_every=4),
+    "papa": PAPA(sync_every=4),
+    "parameter_mixing": ParameterMixing(sync_every=4),
+    "rotation": Rotation(sync_every=4),
+    "slowmo": SlowMo(sync_every=4),
+    "splash": Splash(sync_every=4, max_weight=2.0),
+    "tail_averaging": TailAveraging(sync_every=2),
 }
 
 
