@@ -71,6 +71,7 @@ _UNIT = {
     "accuracy": "1",
     "error": "1",
     "distance": "1",
+    "overlap": "1",
     "gamma": "1",
     "rho": "1",
     "outer_lr": "1",

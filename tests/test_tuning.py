@@ -108,6 +108,7 @@ def test_replicas_lie_in_the_placement_group_of_their_trial(
     monkeypatch: pytest.MonkeyPatch, bundles: int, lies: list[Any]
 ) -> None:
     group = SimpleNamespace(bundle_specs=[{"CPU": 0.1}, *[{"CPU": 1.0}] * bundles])
+    monkeypatch.setattr(placement.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(placement.ray.util, "get_current_placement_group", lambda: group)
     found = placement.scheduling("PACK", {"CPU": 1.0}, 2)
     assert [getattr(one, "placement_group_bundle_index", one) for one in found] == lies

@@ -58,6 +58,7 @@ PANELS = [
     Panel("Training loss", "none", {RUN: of_run("loss")}, log=True),
     Panel("Training loss of each replica", "none", {EACH: of_replica("replica_loss")}, log=True),
     Panel("Distance of the replicas to the master", "none", {RUN: of_run("distance")}),
+    Panel("Overlap of the replicas", "none", {RUN: of_run("overlap")}),
     Panel(
         "Scope gamma and inverse coupling rho",
         "none",

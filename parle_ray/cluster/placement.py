@@ -130,7 +130,7 @@ def scheduling(
 
 def _bundles(resources: dict[str, float], n: int) -> list[Any]:
     """One for each replica, of the placement group around us; none if it has too few."""
-    group = ray.util.get_current_placement_group()
+    group = ray.util.get_current_placement_group() if ray.is_initialized() else None
     if group is None:
         return []
     fits = [i for i, bundle in enumerate(group.bundle_specs) if _room(bundle, resources)]
