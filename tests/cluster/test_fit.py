@@ -124,7 +124,8 @@ def test_the_run_folder_and_the_result_tell_the_same_story(trainer: Any) -> None
     assert [line["round"] for line in lines] == list(range(1, task.NUM_ROUNDS + 1))
     assert len(result.metrics_dataframe) == task.NUM_ROUNDS
     assert list(pd.read_parquet(folder / "metrics.parquet")["loss"]) == [s["loss"] for s in seen]
-    extra = {"outer_lr", "num_rounds", "evaluated_round", "replica/0/loss", "replica/1/loss"}
+    extra = {"outer_lr", "num_rounds", "evaluated_round"}
+    extra |= {f"replica/{rank}/{name}" for rank in (0, 1) for name in ("loss", "walk_s")}
     assert set(result.metrics) == set(UNITS) | extra
     assert (folder / "config.yaml").exists()
     assert result.metrics["replicas_alive"] == 2
@@ -156,7 +157,7 @@ def test_the_images_lie_once_on_a_node_and_are_mapped_by_whoever_needs_them(clus
 
     @ray.remote(num_cpus=1)
     def look(refs: list[ray.ObjectRef]) -> tuple[str, bool]:
-        array = ray.get(refs[0]).batches_fn.images.images
+        array = ray.get(refs[0]).batches_fn.examples.images
         while isinstance(array.base, np.ndarray):
             array = array.base
         return type(array.base).__name__, array.flags.writeable
