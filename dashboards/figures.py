@@ -61,14 +61,9 @@ def distance(runs: Runs) -> go.Figure:
 
 
 def coupling(runs: Runs) -> go.Figure:
-    """gamma and rho; a run has one colour for both, or each has its own if it is alone."""
+    """gamma and rho."""
     figure = empty("Scope gamma and inverse coupling rho", "value, no unit (log)")
-    for i, (name, reports) in enumerate(runs.items()):
-        for j, what in enumerate(("gamma", "rho")):
-            if what in reports:
-                told, colour = (what, j) if len(runs) == 1 else (f"{name}: {what}", i)
-                dash = "dash" if j else "solid"
-                _line(figure, told, reports["step"], reports[what], colour, dash=dash)
+    _several(figure, runs, {"gamma": "gamma", "rho": "rho"}, "dash")
     return _log(figure)
 
 
@@ -83,12 +78,7 @@ def rate(runs: Runs) -> go.Figure:
 def times(runs: Runs) -> go.Figure:
     """What a round takes, and what of it a replica waits for the exchange."""
     figure = empty("Time of a round, and the part spent waiting", "seconds (log)")
-    for i, (name, reports) in enumerate(runs.items()):
-        for j, (what, told) in enumerate((("round_s", "round"), ("stall_s", "stall"))):
-            if what in reports:
-                told, colour = (told, j) if len(runs) == 1 else (f"{name}: {told}", i)
-                dash = "dot" if j else "solid"
-                _line(figure, told, reports["step"], reports[what], colour, dash=dash)
+    _several(figure, runs, {"round_s": "round", "stall_s": "stall"}, "dot")
     return _log(figure)
 
 
@@ -103,12 +93,8 @@ def traffic(runs: Runs) -> go.Figure:
 def strength(runs: Runs) -> go.Figure:
     """Replicas that take part, and faults so far."""
     figure = empty("Replicas alive, and faults so far", "number")
-    for i, (name, reports) in enumerate(runs.items()):
-        for j, (what, told) in enumerate((("replicas_alive", "replicas alive"), ("faults",) * 2)):
-            if what in reports:
-                told, colour = (told, j) if len(runs) == 1 else (f"{name}: {told}", i)
-                dash = "dot" if j else "solid"
-                _line(figure, told, reports["step"], reports[what], colour, dash=dash, shape="hv")
+    named = {"replicas_alive": "replicas alive", "faults": "faults"}
+    _several(figure, runs, named, "dot", shape="hv")
     return figure.update_yaxes(rangemode="tozero")
 
 
@@ -188,6 +174,19 @@ def _log(figure: go.Figure) -> go.Figure:
     seen = values[values > 0]
     short = seen.size and seen.max() / seen.min() < SHORT
     return figure.update_yaxes(type="log", exponentformat="power", dtick="D2" if short else 1)
+
+
+def _several(
+    figure: go.Figure, runs: Runs, named: Mapping[str, str], dash: str, shape: str = "linear"
+) -> None:
+    """Lines of several metrics under other names, all but the first broken; a run has one colour
+    for all, or each has its own if it is alone."""
+    for i, (run, reports) in enumerate(runs.items()):
+        for j, (what, name) in enumerate(named.items()):
+            if what in reports:
+                told, colour = (name, j) if len(runs) == 1 else (f"{run}: {name}", i)
+                style = dash if j else "solid"
+                _line(figure, told, reports["step"], reports[what], colour, dash=style, shape=shape)
 
 
 def _line(

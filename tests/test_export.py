@@ -90,6 +90,11 @@ def another_network(run: Path) -> None:
     file.write_text(file.read_text().replace("hidden: 4", "hidden: 5"))
 
 
+def of_a_text(run: Path) -> None:
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("name: digits", "name: python_stdlib"))
+
+
 def no_network_file(run: Path) -> None:
     (run / "config.yaml").unlink()
 
@@ -104,6 +109,7 @@ def no_network_file(run: Path) -> None:
         (damage, "--to safetensors", ["model.safetensors is damaged"]),
         (by_functions, "--to torch_export", ["names no network", "--to safetensors"]),
         (another_network, "--to torch_export", ["not of mlp", "--to safetensors"]),
+        (of_a_text, "--to torch_export", ["only those of images", "safetensors"]),
         (no_network_file, "--to torch_export", ["config.yaml", "--to safetensors"]),
     ],
 )

@@ -11,6 +11,7 @@ from parle_ray.chaos.kinds import KINDS
 from parle_ray.chaos.show import fault_lines, table
 from parle_ray.console import own
 from parle_ray.console.commands import make_trainer, name_of_run
+from parle_ray.console.parser import Parser
 from parle_ray.console.recipe import Recipe, make_recipe
 from parle_ray.errors import InputError
 
@@ -77,9 +78,9 @@ def _start_cluster(
     return stack.enter_context(LocalCluster(max(2, asked.nodes), environment)).add
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    epilog = "\n".join(["faults:", *(f"  {k:<17} {v.does}" for k, v in KINDS.items())])
-    parser = own.parser(f"{prog} chaos", chaos.__doc__, epilog)
+def _parser(prog: str) -> Parser:
+    faults = {name: kind.does for name, kind in KINDS.items()}
+    parser = Parser(f"{prog} chaos [TRAIN'S ARGUMENTS]", f"{chaos.__doc__}\nfaults:", faults)
     parser.add_argument(
         "--faults", help="kinds, with commas between; all that there can be if not given"
     )

@@ -17,7 +17,7 @@ from parle_ray.console.arguments import make_parser, read
 from parle_ray.console.config import Config
 from parle_ray.console.parser import Parser
 from parle_ray.console.summary import size
-from parle_ray.data import load
+from parle_ray.data import NAMES, load
 from parle_ray.data.catalogue import FACTS
 from parle_ray.errors import InputError, StorageError, nearest
 from parle_ray.models import build
@@ -121,6 +121,11 @@ def _rebuild(run: Folder, state: dict[str, Tensor]) -> Network:
     """
     config = _config(run)
     name = config.data.name
+    if name not in NAMES:
+        raise InputError(
+            f"--to: a network of {name} cannot be exported, only those of images; export --to "
+            "safetensors and load_state_dict that into the network"
+        )
     facts: Any = load(name)[0] if name == "digits" else FACTS[name]
     module = build(config.model.name, facts.num_classes, facts.image_shape, **config.model.args)
     try:

@@ -1,6 +1,7 @@
 """What a run needs of a set, whichever kind it is of: images, or texts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from parle_ray.data import python_library
@@ -50,26 +51,14 @@ def make_loader(
     Raises:
         InputError: an argument is out of range, the window is empty, or a text is to be flipped.
     """
+    make: Callable[..., ImageLoader | TextLoader]
     if isinstance(examples, ImageSet):
-        return ImageLoader(
-            examples,
-            batch_size,
-            rank=rank,
-            num_replicas=num_replicas,
-            seed=seed,
-            fraction=fraction,
-            augment=augment,
-        )
-    if augment:
+        make = partial(ImageLoader, examples, augment=augment)
+    elif augment:
         raise InputError("data.augment: it flips and crops images, not texts; set it to false")
-    return TextLoader(
-        examples,
-        batch_size,
-        rank=rank,
-        num_replicas=num_replicas,
-        seed=seed,
-        fraction=fraction,
-    )
+    else:
+        make = partial(TextLoader, examples)
+    return make(batch_size, rank=rank, num_replicas=num_replicas, seed=seed, fraction=fraction)
 
 
 def in_order(examples: Examples, batch_size: int) -> Iterator[Batch]:

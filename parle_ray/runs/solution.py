@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.errors import InputError, StorageError, printable
+from parle_ray.errors import InputError, printable
 from parle_ray.flat import FlatModule
 from parle_ray.runs import checkpoint
 from parle_ray.runs.storage import Folder
@@ -65,15 +64,10 @@ def read_solution(run: Folder, name: str | None = None) -> Solution:
         raise InputError(f"checkpoint: {run} has no {name!r}; it has {', '.join(names)}")
     chosen = name or names[-1]
     cut = checkpoint.load(run, chosen)
-    try:
-        with run.fetch(chosen) as here:
-            state = load_file(here / "model.safetensors")
-    except OSError as error:
-        raise StorageError(f"{run}/{chosen} cannot be fetched: {error}") from error
     return Solution(
         name=f"{run}/{chosen}",
         round=cut.round,
-        state=state,
+        state=checkpoint.load_model(run, chosen),
         master=unpack_tree(cut.resume.master["vector"]),
         replicas={
             rank: unpack_tree(cut.resume.replicas[rank]["vector"])

@@ -10,6 +10,7 @@ from parle_ray.cluster import placement
 from parle_ray.cluster.connect import connect
 from parle_ray.console import own
 from parle_ray.console.commands import name_of_run, scaling_of
+from parle_ray.console.parser import Parser
 from parle_ray.console.recipe import make_recipe
 from parle_ray.console.summary import header
 from parle_ray.errors import InputError
@@ -54,9 +55,7 @@ def tune(argv: Sequence[str], prog: str) -> int:
         rest.append(f"--cpus_per_replica={resources['CPU']:g}")
     runs = f"{storage}/{name}_runs"
     search = Search(
-        trial=Trial(
-            argv=tuple(rest), runs=f"{storage}/{name}_runs", hands_over=asked.scheduler == "pbt"
-        ),
+        trial=Trial(argv=tuple(rest), runs=runs, hands_over=asked.scheduler == "pbt"),
         space=space,
         num_samples=asked.num_samples,
         scheduler=asked.scheduler,
@@ -76,8 +75,8 @@ def tune(argv: Sequence[str], prog: str) -> int:
     return 1 if trials["failed"].notna().any() else 0
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = own.parser(f"{prog} tune", tune.__doc__)
+def _parser(prog: str) -> Parser:
+    parser = Parser(f"{prog} tune [TRAIN'S ARGUMENTS]", tune.__doc__ or "")
     parser.add_argument(
         "--vary",
         action="append",
