@@ -171,11 +171,19 @@ def test_the_summary_has_means_and_differences_seed_by_seed() -> None:
     assert pd.isna(summary.loc["ray_train_ddp", "difference"])
 
 
+def test_the_signs_of_five_seeds_say_one_in_32_and_those_of_none_nothing() -> None:
+    assert statistics.sign_test([-1.0, -2.0, -0.5, -1.0, -3.0]) == 1 / 32
+    assert statistics.sign_test([-1.0, 1.0]) == 0.75
+    assert statistics.sign_test([1.0, 2.0]) == 1.0
+
+
 def test_time_to_a_rivals_error_is_that_of_the_first_evaluation_that_has_it() -> None:
     times = statistics.time_to(rows()).set_index(["method", "rival"])
     first = times.loc[("parle", "ray_train_ddp")]
     assert (first["reached"], first["seeds"]) == (1, 2)
     assert (first["train_s"], first["gradients"], first["part"]) == (3.0, 100.0, 0.5)
+    whole = rows().query("method == 'ray_train_ddp' and seed == 0")["train_s"].max()
+    assert first["ratio"] == first["ratio_low"] == pytest.approx(3.0 / whole)
     assert times.loc[("ray_train_ddp", "parle")]["reached"] == 0
 
 
@@ -223,7 +231,7 @@ def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> No
     ours = cells.loc["Parle"]
     assert ours["test error, %"] == "18.00 ± 11.31"
     assert ours["minus DDP's"].startswith("-7.00 (")
-    assert ours["to DDP's error"] == "3.0 s, 50 % (1 of 2)"
+    assert ours["to DDP's error"] == "1.50 (1.50, 1.50) after 50 % (1 of 2)"
     assert ours["lr"] == "0.1*"
 
 

@@ -1,5 +1,9 @@
 """Two hosts on one machine, joined by a line of any speed: Linux namespaces and `tc tbf`.
 
+    python -m jobs.benchmarks.namespaces 100 -m jobs.compare --data fashion_mnist --num_replicas 2
+
+runs Python with these arguments on the first, at 100 Mbit/s each way.
+
 Each host has its own network, processes, /dev/shm and /tmp/ray; all else of the file system is
 shared, as on a cluster with a network file system. Needs root and Debian's iproute2.
 """
@@ -11,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from parle_ray.cli import exit_status
 from parle_ray.errors import ClusterError, InputError
 
 DEVICE = "eth0"
@@ -105,13 +110,9 @@ class Hosts:
 
     def python(self, *arguments: str) -> str:
         """What Python prints when it runs on the head with these arguments."""
-        # The namespaces are those of the child of `unshare`, which is process 1 in there.
-        child = Path(f"/proc/{self._roots[0].pid}/task/{self._roots[0].pid}/children").read_text()
-        inside = f"nsenter -t {child.split()[0]} --net --mount --pid --wd={os.getcwd()} --".split()
-        env = self._env | {"RAY_ADDRESS": f"{address(0)}:6379"}
         done = subprocess.run(
-            [*inside, sys.executable, *arguments],
-            env=env,
+            self._inside(*arguments),
+            env=self._inside_env,
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -119,6 +120,20 @@ class Hosts:
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
         return done.stdout
+
+    def call(self, *arguments: str) -> int:
+        """Run Python on the head with these arguments, in our terminal; its exit status."""
+        return subprocess.call(self._inside(*arguments), env=self._inside_env)
+
+    @property
+    def _inside_env(self) -> dict[str, str]:
+        return self._env | {"RAY_ADDRESS": f"{address(0)}:6379"}
+
+    def _inside(self, *arguments: str) -> list[str]:
+        # The namespaces are those of the child of `unshare`, which is process 1 in there.
+        child = Path(f"/proc/{self._roots[0].pid}/task/{self._roots[0].pid}/children").read_text()
+        enter = f"nsenter -t {child.split()[0]} --net --mount --pid --wd={os.getcwd()} --".split()
+        return [*enter, sys.executable, *arguments]
 
     def stop(self) -> None:
         """End all that was started; everything in a host dies with its process 1."""
@@ -161,3 +176,16 @@ def _call(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise ClusterError(f"{' '.join(words)}: {done.stderr.strip()}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """`MBIT ARGUMENTS ...`: Python with these arguments on the first of two hosts."""
+    if len(argv) < 2 or not argv[0].isdigit():
+        raise InputError("give the speed in Mbit/s, and what Python is to run: 100 -m jobs.compare")
+    with hosts() as made:
+        made.limit(int(argv[0]))
+        return made.call(*argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: main(sys.argv[1:])))

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jobs.comparison.budget import Budget
-from jobs.comparison.methods import METHODS, Workers
+from jobs.comparison.methods import METHODS, Exchange, Workers
 from parle_ray.console.config import Config, InnerOptimizer
 from parle_ray.errors import InputError
+from parle_ray.strategies import SGD, Strategy
 
 SEARCH_SEED = 10_000
 """Of the runs that choose a learning rate; those that are compared have 0, 1, 2, ..."""
@@ -34,6 +35,16 @@ class Case:
     def key(self) -> str:
         """The name of the run's file."""
         return f"{self.method}_lr{self.lr:g}_{'search' if self.search else f'seed{self.seed}'}"
+
+    @property
+    def how(self) -> Exchange | Workers:
+        """What runs it."""
+        return METHODS[self.method].how
+
+    @property
+    def strategy(self) -> Strategy:
+        """Of `ParleTrainer`; data-parallel SGD for what does not run on it."""
+        return self.how.strategy if isinstance(self.how, Exchange) else SGD()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -64,13 +75,12 @@ class Setup:
         Raises:
             InputError: the configuration's optimiser has no learning rate to choose.
         """
-        method = METHODS[case.method]
-        walk = method.how.walk(self.budget)
-        rounds = walk.steps // method.strategy.sync_every
+        walk = case.how.walk(self.budget)
+        rounds = walk.steps // case.strategy.sync_every
         optimizer = self.config.optimizer
         if not isinstance(optimizer, InnerOptimizer) or "lr" not in optimizer.init_args:
             raise InputError("optimizer: it has no lr to choose; name SGD or AdamW, with its lr")
-        shared = isinstance(method.how, Workers) and method.how.together == "ddp"
+        shared = isinstance(case.how, Workers) and case.how.together == "ddp"
         data = replace(
             self.config.data,
             batch_size=walk.batch_size,
@@ -80,7 +90,7 @@ class Setup:
         return replace(
             self.config,
             data=data,
-            strategy=method.strategy,
+            strategy=case.strategy,
             optimizer=replace(optimizer, init_args={**optimizer.init_args, "lr": case.lr}),
             num_replicas=walk.workers,
             num_rounds=rounds,

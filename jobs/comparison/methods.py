@@ -7,7 +7,6 @@ from jobs.comparison.averaging import EMA, SWA, Averaging, Last
 from jobs.comparison.budget import Budget, Walk
 from parle_ray.strategies import (
     PAPA,
-    SGD,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
@@ -70,11 +69,6 @@ class Method:
 
     title: str
     how: Exchange | Workers
-
-    @property
-    def strategy(self) -> Strategy:
-        """Of `ParleTrainer`; data-parallel SGD for what does not run on it."""
-        return self.how.strategy if isinstance(self.how, Exchange) else SGD()
 
 
 METHODS: dict[str, Method] = {

@@ -11,7 +11,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from jobs.comparison.budget import Walk
 from jobs.comparison.cases import Case, Setup
-from jobs.comparison.methods import METHODS
 from jobs.comparison.recorded import Recorded, by_round, evaluations
 from jobs.comparison.store import Run
 from parle_ray.console.recipe import Recipe, make_recipe
@@ -79,4 +78,4 @@ def _trainer(
 
 
 def _prepared(setup: Setup, case: Case) -> tuple[Recipe, Walk]:
-    return make_recipe(setup.configure(case)), METHODS[case.method].how.walk(setup.budget)
+    return make_recipe(setup.configure(case)), case.how.walk(setup.budget)

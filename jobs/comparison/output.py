@@ -98,13 +98,16 @@ def edges(scored: Mapping[Case, Run], chosen: Mapping[str, float]) -> list[str]:
 
 def _difference(row: Any) -> str:
     low, high = 100 * row.difference_low, 100 * row.difference_high
-    return f"{100 * row.difference:+.2f} ({low:+.2f}, {high:+.2f})"
+    return f"{100 * row.difference:+.2f} ({low:+.2f}, {high:+.2f}), p {row.p:.2g}"
 
 
 def _when(first: pd.Series) -> str:
     if first["reached"] == 0:
         return "never"
-    part = f"{first['train_s']:.1f} s, {100 * first['part']:.0f} %"
+    part = (
+        f"{first['ratio']:.2f} ({first['ratio_low']:.2f}, {first['ratio_high']:.2f}) "
+        f"after {100 * first['part']:.0f} %"
+    )
     some = (
         "" if first["reached"] == first["seeds"] else f" ({first['reached']} of {first['seeds']})"
     )

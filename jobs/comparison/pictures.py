@@ -14,7 +14,8 @@ from parle_ray.console.config import Config
 
 NOTES = (
     "Mean ± standard deviation over the seeds, and the 95 % bootstrap interval of the mean. "
-    "minus DDP's: mean of the differences seed by seed to Ray Train with DDP, and their interval. "
+    "minus DDP's: mean of the differences seed by seed to Ray Train with DDP, their interval, and "
+    "how often chance would give a mean as low (exact test of the signs, one-sided). "
     "lr: chosen on held-out training examples; * is the lowest or highest rate tried. train: "
     "seconds of training, mean; sent: by all processes together. to DDP's error: seconds of "
     "training, and the part of the budget, until the error that Ray Train with DDP ends with, "

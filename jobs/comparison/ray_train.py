@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from jobs.comparison import loop
 from jobs.comparison.budget import Walk
 from jobs.comparison.cases import Case, Setup
-from jobs.comparison.methods import METHODS, Workers
+from jobs.comparison.methods import Workers
 from jobs.comparison.store import Run, extra_of
 from jobs.comparison.traffic import bytes_sent
 from parle_ray.cluster.placement import replica_resources
@@ -28,7 +28,7 @@ def run(setup: Setup, cases: Sequence[Case], scaling: ScalingConfig) -> list[Run
 
     A case that is to be timed comes alone.
     """
-    how = METHODS[cases[0].method].how
+    how = cases[0].how
     assert isinstance(how, Workers)
     recipes = [make_recipe(setup.configure(case)) for case in cases]
     load, began = os.getloadavg()[0], time.perf_counter()

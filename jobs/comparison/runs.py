@@ -8,7 +8,7 @@ from ray.train import ScalingConfig
 
 from jobs.comparison import on_parle_ray, ray_train
 from jobs.comparison.cases import Case, Setup
-from jobs.comparison.methods import METHODS, Workers
+from jobs.comparison.methods import Workers
 from jobs.comparison.store import Store
 from parle_ray.console.config import Config
 
@@ -18,25 +18,26 @@ Say = Callable[[str], None]
 def search(setup: Setup, store: Store, cases: Sequence[Case], say: Say) -> None:
     """Score the candidates that have not been: no time is taken, so several run at once."""
     missing = store.missing(cases)
-    if not missing:
-        return
+    score(setup, store, [case for case in missing if not _on_ray_train(case)], say)
     scaling = scaling_of(setup.config)
-    ours = [case for case in missing if not _on_ray_train(case)]
-    gpus = setup.config.gpus_per_replica
-    score = ray.remote(num_cpus=1, num_gpus=gpus)(on_parle_ray.score)
-    shared = ray.put(setup)
-    pending = {score.remote(shared, case): case for case in ours}
-    while pending:
-        (done, *_), _ = ray.wait(list(pending))
-        case = pending.pop(done)
-        store.keep(case, ray.get(done))
-        say(f"search: {case.method} with lr {case.lr:g} is scored")
     theirs = [case for case in missing if _on_ray_train(case)]
     for method, group in groupby(theirs, lambda case: case.method):
         say(f"search: {method}")
         together = list(group)
         for case, run in zip(together, ray_train.run(setup, together, scaling), strict=True):
             store.keep(case, run)
+
+
+def score(setup: Setup, store: Store, cases: Sequence[Case], say: Say) -> None:
+    """Make those of our runs that have not been, each in a process, as many at once as fit."""
+    one = ray.remote(num_cpus=1, num_gpus=setup.config.gpus_per_replica)(on_parle_ray.score)
+    shared = ray.put(setup)
+    pending = {one.remote(shared, case): case for case in store.missing(cases)}
+    while pending:
+        (done, *_), _ = ray.wait(list(pending))
+        case = pending.pop(done)
+        store.keep(case, ray.get(done))
+        say(f"search: {case.key} is scored")
 
 
 def compare(setup: Setup, store: Store, cases: Sequence[Case], say: Say) -> None:
@@ -63,4 +64,4 @@ def scaling_of(config: Config) -> ScalingConfig:
 
 
 def _on_ray_train(case: Case) -> bool:
-    return isinstance(METHODS[case.method].how, Workers)
+    return isinstance(case.how, Workers)

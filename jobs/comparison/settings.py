@@ -86,6 +86,25 @@ def read(argv: Sequence[str], description: str) -> Settings:
     )
 
 
+def read_varied(argv: Sequence[str], description: str) -> Settings:
+    """The settings of `jobs.sensitivity`: Parle alone, at the configuration's learning rate.
+
+    Raises:
+        InputError: names the argument and the way out.
+    """
+    given = _common(Parser("python -m jobs.sensitivity", description, {})).read(argv)
+    name, scale = given.data or "digits", given.scale if given.scale is not None else 1.0
+    config = configuration(name)
+    config = replace(config, num_replicas=given.num_replicas or config.num_replicas)
+    return Settings(
+        setup=make_setup(config, scale, quick=False),
+        methods=("parle",),
+        seeds=given.seeds or 3,
+        out=given.out or Path("bench_results") / f"sensitivity_{name}_{scale:g}",
+        report=given.report,
+    )
+
+
 @cache
 def configuration(name: str) -> Config:
     """The configuration of this name in `jobs/configs`, read once.
@@ -111,9 +130,7 @@ def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
     """The setup for so much of a configuration's length."""
     recipe = make_recipe(config)
     sync_every = config.strategy.sync_every
-    optimizer = config.optimizer
-    assert isinstance(optimizer, InnerOptimizer)
-    lr = float(optimizer.init_args.get("lr", 0.1))
+    lr = learning_rate(config)
     factors = QUICK_FACTORS if quick else FACTORS
     return Setup(
         config=config,
@@ -128,6 +145,12 @@ def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
     )
 
 
+def learning_rate(config: Config) -> float:
+    """Of the inner optimiser, as configured."""
+    assert isinstance(config.optimizer, InnerOptimizer)
+    return float(config.optimizer.init_args.get("lr", 0.1))
+
+
 def _methods(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.split(",")))
     for name in names:
@@ -140,17 +163,21 @@ def _methods(text: str) -> tuple[str, ...]:
 def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     titles = {name: method.title for name, method in METHODS.items()}
     parser = Parser(PROG, description, titles)
+    parser.add_argument("--methods", help="their names, with commas; all if not given")
+    parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
+    return _common(parser).read(argv)
+
+
+def _common(parser: Parser) -> Parser:
     parser.add_argument(
         "--data", help="a YAML in jobs/configs: digits (default), fashion_mnist, bytes_lm"
     )
-    parser.add_argument("--methods", help="their names, with commas; all if not given")
     parser.add_argument("--seeds", type=_positive, help="how many: 3, or 1 with --quick")
     parser.add_argument("--scale", type=_number, help="part of the configuration's length: 1")
     parser.add_argument("--num_replicas", type=_positive, help="n, if not the configuration's")
-    parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
     parser.add_argument("--out", type=Path, help="folder; what is there is not run again")
     parser.add_argument("--report", action="store_true", help="report what is there, run nothing")
-    return parser.read(argv)
+    return parser
 
 
 def _positive(text: str) -> int:

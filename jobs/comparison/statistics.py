@@ -1,6 +1,7 @@
 """What is made of the runs: means, spreads, intervals, and who reached whose error when."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,20 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES) -> tuple[f
     means: NDArray[np.float64] = drawn.mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def sign_test(gaps: Sequence[float]) -> float:
+    """How often the mean would be as low or lower if each gap's sign were left to chance.
+
+    Fisher's randomisation test of pairs, one-sided and exact (The Design of Experiments, 1935,
+    section 21): with five seeds 1/32 at least, and no less than 0.05 with four.
+
+    Args:
+        gaps: a method's errors minus the base's, seed by seed.
+    """
+    given = np.abs(np.asarray(gaps, dtype=np.float64))
+    signs = np.array(list(product((-1.0, 1.0), repeat=len(given))))
+    return float((signs @ given <= sum(gaps) + 1e-12).mean())
 
 
 def finals(rows: pd.DataFrame) -> pd.DataFrame:
@@ -58,12 +73,13 @@ def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
             "high": high,
             **told[["gradients", "train_s", "fit_s", "bytes_sent", *extra]].mean(),
         }
-        row |= {"difference": None, "difference_low": None, "difference_high": None}
+        row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p"))
         if base in errors and method != base:
             gaps = list((errors[str(method)] - errors[base]).dropna())
             if gaps:
                 row["difference"] = float(np.mean(gaps))
                 row["difference_low"], row["difference_high"] = bootstrap(gaps)
+                row["p"] = sign_test(gaps)
         found.append(row)
     return pd.DataFrame(found).sort_values(["error", "method"]).reset_index(drop=True)
 
@@ -72,15 +88,20 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
     """When each method first had the final error of each: one row for every two methods.
 
     Columns: method, rival, target (the rival's mean final error), seeds, reached (of them), and
-    means over the seeds that reached it of train_s, gradients, and part: gradients as a part of
-    all that the method spent; NaN where none did.
+    means over the seeds that reached it of train_s, gradients, part: gradients as a part of
+    all that the method spent, and ratio: seconds as a part of the rival's whole run with the same
+    seed, with its bootstrap interval; NaN where none did.
     """
-    targets = finals(rows).groupby("method")["error"].mean()
+    last = finals(rows)
+    targets = last.groupby("method")["error"].mean()
+    whole = {rival: told.set_index("seed")["train_s"] for rival, told in last.groupby("method")}
     found = []
     for method, walked in rows[~rows["diverged"].astype(bool)].groupby("method"):
         for rival, target in targets.items():
             low = walked[walked["error"] <= target + 1e-12].sort_values("gradients")
             first = low.groupby("seed").head(1)
+            ratios = list((first.set_index("seed")["train_s"] / whole[rival]).dropna())
+            ratio_low, ratio_high = bootstrap(ratios) if ratios else (np.nan, np.nan)
             found.append(
                 {
                     "method": method,
@@ -91,6 +112,9 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
                     "train_s": first["train_s"].mean(),
                     "gradients": first["gradients"].mean(),
                     "part": first["gradients"].mean() / walked["gradients"].max(),
+                    "ratio": float(np.mean(ratios)) if ratios else np.nan,
+                    "ratio_low": ratio_low,
+                    "ratio_high": ratio_high,
                 }
             )
     return pd.DataFrame(found)

@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from jobs.comparison.cases import Case
 from parle_ray.errors import InputError
+
+AnyCase = TypeVar("AnyCase", bound=Case)
 
 EXTRA = ("bits_per_byte",)
 """Metrics of an evaluation that only some tasks have."""
@@ -79,7 +81,7 @@ class Store:
         """Write a run down; it is there as a whole or not at all."""
         _write(self._file(case), {"case": case.to_dict(), "run": asdict(run)})
 
-    def read(self, cases: Iterable[Case]) -> dict[Case, Run]:
+    def read(self, cases: Iterable[AnyCase]) -> dict[AnyCase, Run]:
         """Those of the cases that have been run."""
         return {
             case: Run(**json.loads(self._file(case).read_text())["run"])
