@@ -15,8 +15,7 @@ from rich.console import Console
 from jobs.arguments import check_choice
 from jobs.benchmarks import harness, output
 from parle_ray.cli import exit_status
-from parle_ray.console.parser import Parser
-from parle_ray.errors import InputError
+from parle_ray.console.parser import Parser, positive
 
 PROG = "python -m jobs.bench"
 
@@ -52,17 +51,11 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(PROG, __doc__ or "", BENCHMARKS)
     parser.add_argument("name", nargs="?", help="which benchmark")
     parser.add_argument("--quick", action="store_true", help="seconds: small sizes, one repeat")
-    parser.add_argument("--repeats", type=_positive, help="how often each contestant runs")
+    parser.add_argument("--repeats", type=positive, help="how often each contestant runs")
     parser.add_argument("--out", type=Path, default=Path("bench_results"), help="folder of results")
     arguments = parser.read(argv)
     check_choice("benchmark", arguments.name, list(BENCHMARKS))
     return arguments
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise InputError(f"--repeats must be a whole number >= 1, got {text!r}")
-    return int(text)
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from jobs.comparison.methods import METHODS
 from parle_ray.console.arguments import make_parser
 from parle_ray.console.arguments import read as read_config
 from parle_ray.console.config import Config, InnerOptimizer, to_dict
-from parle_ray.console.parser import Parser
+from parle_ray.console.parser import Parser, positive
 from parle_ray.console.recipe import make_recipe
 from parle_ray.errors import InputError, nearest
 from parle_ray.strategies import Parle
@@ -172,18 +172,12 @@ def _common(parser: Parser) -> Parser:
     parser.add_argument(
         "--data", help="a YAML in jobs/configs: digits (default), fashion_mnist, bytes_lm"
     )
-    parser.add_argument("--seeds", type=_positive, help="how many: 3, or 1 with --quick")
+    parser.add_argument("--seeds", type=positive, help="how many: 3, or 1 with --quick")
     parser.add_argument("--scale", type=_number, help="part of the configuration's length: 1")
-    parser.add_argument("--num_replicas", type=_positive, help="n, if not the configuration's")
+    parser.add_argument("--num_replicas", type=positive, help="n, if not the configuration's")
     parser.add_argument("--out", type=Path, help="folder; what is there is not run again")
     parser.add_argument("--report", action="store_true", help="report what is there, run nothing")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
-    return int(text)
 
 
 def _number(text: str) -> float:

@@ -1,25 +1,22 @@
 """`python -m parle_ray export`: the model of a run in a form that needs nothing of ours."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from parle_ray.console import graphs
-from parle_ray.console.arguments import make_parser, read
-from parle_ray.console.config import Config
+from parle_ray.console.finished import config_of
 from parle_ray.console.parser import Parser
 from parle_ray.console.summary import size
 from parle_ray.data import NAMES, load
 from parle_ray.data.catalogue import FACTS
-from parle_ray.errors import InputError, StorageError, nearest
+from parle_ray.errors import InputError, StorageError
 from parle_ray.models import build
 from parle_ray.runs import checkpoint
 from parle_ray.runs.storage import Folder, LocalFolder, open_folder
@@ -32,6 +29,7 @@ GRAPHS = {
     "torch_export": "the network itself, for torch.export.load(FILE).module()",
     "onnx": "the network itself, for onnxruntime and others",
 }
+OTHERWISE = "export --to safetensors, and load_state_dict that into its network"
 SUFFIXES = {"state_dict": "pt", "safetensors": "safetensors", "torch_export": "pt2", "onnx": "onnx"}
 
 
@@ -47,7 +45,7 @@ def export(argv: Sequence[str], prog: str) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="RUN/model.SUFFIX if not given")
     given = parser.read(argv)
     run = open_folder(given.run)
-    name = _checkpoint(run, given.checkpoint)
+    name = checkpoint.choose(run, given.checkpoint)
     where = Path(run.path) if isinstance(run, LocalFolder) else Path()
     out: Path = given.out or where / f"model.{SUFFIXES[given.to]}"
     if not out.parent.is_dir():
@@ -61,23 +59,6 @@ def export(argv: Sequence[str], prog: str) -> None:
         raise StorageError(f"{out} cannot be written ({error}); give --out") from error
     print(f"  {name} -> {out}     {size(out.stat().st_size)}")
     print("\n".join(f"  {line}" for line in told))
-
-
-def _checkpoint(run: Folder, asked: str | None) -> str:
-    """The one that is asked for, or the newest.
-
-    Raises:
-        InputError: it is not there.
-    """
-    names = checkpoint.names(run)
-    if not names:
-        raise InputError(
-            f"{run} has no checkpoint; name the folder of a run, such as ~/parle_results/NAME"
-        )
-    if asked is not None and asked not in names:
-        hint = nearest(asked, names)
-        raise InputError(f"checkpoint: {run} has {', '.join(names)}, not {asked!r}.{hint}")
-    return asked or names[-1]
 
 
 def _write(run: Folder, state: dict[str, Tensor], to: str, out: Path) -> list[str]:
@@ -119,7 +100,7 @@ def _rebuild(run: Folder, state: dict[str, Tensor]) -> Network:
     Raises:
         InputError: it names none, or another.
     """
-    config = _config(run)
+    config = config_of(run, OTHERWISE)
     name = config.data.name
     if name not in NAMES:
         raise InputError(
@@ -136,25 +117,3 @@ def _rebuild(run: Folder, state: dict[str, Tensor]) -> Network:
             f"{' '.join(str(error).split())[:200]}); export --to safetensors needs no network"
         ) from error
     return Network(module.eval(), facts.image_shape, tuple(facts.mean), tuple(facts.std))
-
-
-def _config(run: Folder) -> Config:
-    try:
-        content = run.read("config.yaml")
-    except OSError as error:
-        raise InputError(
-            f"{run}/config.yaml cannot be read ({error}); export --to safetensors does without"
-        ) from error
-    try:
-        named = "model" in yaml.safe_load(content)
-    except (yaml.YAMLError, TypeError):
-        named = False
-    if not named:
-        raise InputError(
-            f"{run}/config.yaml names no network, as ParleTrainer was given a function; export "
-            "--to safetensors, load_state_dict that into your network and export it with torch"
-        )
-    with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
-        file.write(content)
-        file.flush()
-        return read(make_parser("export", ""), ["--config", file.name])[0]

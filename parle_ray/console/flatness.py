@@ -1,7 +1,6 @@
 """`python -m parle_ray flatness RUN [RUN ...]`: how flat the loss is where runs ended."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,15 +8,15 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from torch import Tensor
 
-from parle_ray.console.arguments import make_parser, read
-from parle_ray.console.config import Config
+from parle_ray.console.finished import config_of
 from parle_ray.console.flatness_config import FlatnessConfig, read_flatness
 from parle_ray.console.flatness_table import table
 from parle_ray.console.recipe import Recipe, make_recipe
 from parle_ray.data import in_order
 from parle_ray.data.scores import loss_and_error
-from parle_ray.errors import InputError, StorageError
+from parle_ray.errors import StorageError
 from parle_ray.evaluate import Evaluator
 from parle_ray.flatness import (
     Landscape,
@@ -31,6 +30,7 @@ from parle_ray.runs.storage import Folder, open_folder
 
 BATCH = 128
 """Examples at once, which bounds the memory of a second derivative."""
+OTHERWISE = "measure its model with parle_ray.flatness"
 LINE = 88
 """Of a table: narrower terminals break its lines."""
 
@@ -54,12 +54,12 @@ def flatness(argv: Sequence[str], prog: str) -> None:
 def _of_run(run: Folder, asked: FlatnessConfig) -> dict[str, Any]:
     """All figures of a run, as JSON has them."""
     solution = read_solution(run, asked.checkpoint)
-    config = _config_of(run)
+    config = config_of(run, OTHERWISE)
     execution = replace(config.execution, device=asked.device, compile=False)
     recipe = make_recipe(replace(config, execution=execution))
     with execution.threads():
         landscape, num_examples = _landscape(recipe, solution, asked.num_examples)
-        x = solution.master.to(landscape.flat.vector.device)
+        x = landscape.flat.vector.clone()
         told = {
             "checkpoint": Path(solution.name).name,
             "round": solution.round,
@@ -68,17 +68,17 @@ def _of_run(run: Folder, asked: FlatnessConfig) -> dict[str, Any]:
             "num_examples": num_examples,
             **measure(landscape, x, asked.measures),
         }
-        return told | _of_replicas(recipe, solution)
+        return told | _of_replicas(recipe, solution, x.cpu())
 
 
-def _of_replicas(recipe: Recipe, solution: Solution) -> dict[str, Any]:
-    """Where they stand, and the evaluation of the master and of all that they make together."""
+def _of_replicas(recipe: Recipe, solution: Solution, model: Tensor) -> dict[str, Any]:
+    """Where they stand, and the evaluation of the model and of all that they make together."""
     evaluator = Evaluator(recipe.task)
     replicas = list(solution.replicas.values())
     told: dict[str, Any] = {
         "distances": distances(replicas, solution.master),
         "overlaps": overlaps(replicas),
-        "evaluated": {"master": evaluator.evaluate(solution.master)},
+        "evaluated": {"master": evaluator.evaluate(model)},
     }
     if replicas:
         told["evaluated"] |= evaluate_replicas(evaluator, replicas)
@@ -96,31 +96,6 @@ def _landscape(recipe: Recipe, solution: Solution, wanted: int) -> tuple[Landsca
     batches = in_order(part, min(BATCH, part.at_once))
     looked_at = [task.execution.place(batch, device) for batch in batches]
     return Landscape(flat, loss_and_error, looked_at), num
-
-
-def _config_of(run: Folder) -> Config:
-    """The configuration of a run of the command line.
-
-    Raises:
-        InputError: the run has none, or one that was made in Python.
-        StorageError: the storage cannot be reached.
-    """
-    try:
-        text = run.read("config.yaml")
-    except FileNotFoundError as error:
-        raise InputError(f"{run}: there is no config.yaml in it; name a run's folder") from error
-    except OSError as error:
-        raise StorageError(f"{run}/config.yaml cannot be read: {error}") from error
-    with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
-        file.write(text)
-        file.flush()
-        try:
-            return read(make_parser("flatness", ""), ["--config", file.name])[0]
-        except InputError as error:
-            raise InputError(
-                f"{run}/config.yaml: {error}; of a run that was made in Python, measure the model "
-                "with parle_ray.flatness"
-            ) from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -45,3 +45,10 @@ class Parser(argparse.ArgumentParser):
             hint = nearest(rest[0], options) or f" There are: {', '.join(options)}."
             raise InputError(f"{rest[0]}: there is no such argument.{hint}")
         return given
+
+
+def positive(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+    return int(text)

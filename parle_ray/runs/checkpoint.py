@@ -30,7 +30,7 @@ from torch import Tensor
 
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.errors import InputError, StorageError, printable
+from parle_ray.errors import InputError, StorageError, nearest, printable
 from parle_ray.runs.skeleton import put_arrays, take_arrays
 from parle_ray.runs.storage import VOUCHER, Folder
 
@@ -129,6 +129,23 @@ def load_model(run: Folder, name: str) -> dict[str, Tensor]:
 def names(run: Folder) -> list[str]:
     """The checkpoints of a run, the newest last."""
     return sorted(name for name in run.kept() if re.fullmatch(PREFIX + r"[0-9]{6,8}", name))
+
+
+def choose(run: Folder, asked: str | None) -> str:
+    """The name of the checkpoint that is asked for, or of the newest.
+
+    Raises:
+        InputError: it is not there.
+    """
+    there = names(run)
+    if not there:
+        raise InputError(
+            f"{run} has no checkpoint; name the folder of a run, such as ~/parle_results/NAME"
+        )
+    if asked is not None and asked not in there:
+        hint = nearest(asked, there)
+        raise InputError(f"checkpoint: {run} has {', '.join(there)}, not {asked!r}.{hint}")
+    return asked or there[-1]
 
 
 def round_of(name: str) -> int:

@@ -19,7 +19,8 @@ class Solution:
     Attributes:
         name: of the checkpoint.
         round: rounds closed.
-        state: the master as a `state_dict`, batch-norm statistics re-estimated.
+        state: the model as a `state_dict`, batch-norm statistics re-estimated: the master, unless
+            the strategy says otherwise.
         master: `(num_params,)`.
         replicas: rank -> `(num_params,)`: where each stood when it had pushed.
     """
@@ -31,7 +32,7 @@ class Solution:
     replicas: dict[int, Tensor]
 
     def place(self, flat: FlatModule) -> None:
-        """Make a module the master of this solution, statistics and all.
+        """Make a module the model of this solution, statistics and all.
 
         Raises:
             InputError: the module is another model than the run's.
@@ -57,12 +58,7 @@ def read_solution(run: Folder, name: str | None = None) -> Solution:
         InputError: there is no such checkpoint, or it is damaged.
         StorageError: the storage cannot be reached.
     """
-    names = checkpoint.names(run)
-    if not names:
-        raise InputError(f"{run}: there is no checkpoint in it; name the folder of a run")
-    if name is not None and name not in names:
-        raise InputError(f"checkpoint: {run} has no {name!r}; it has {', '.join(names)}")
-    chosen = name or names[-1]
+    chosen = checkpoint.choose(run, name)
     cut = checkpoint.load(run, chosen)
     return Solution(
         name=f"{run}/{chosen}",
