@@ -34,7 +34,8 @@ def _run(settings: Settings) -> int:
         console.print(text, style="dim", highlight=False)
 
     store = Store(settings.out, settings.shared)
-    tried = cases.candidates(settings.methods, setup.rates)
+    given = {} if settings.lr is None else dict.fromkeys(settings.methods, settings.lr)
+    tried = [] if given else cases.candidates(settings.methods, setup.rates)
     if not settings.report:
         # Ray, which neither a report nor a mistake in the arguments needs to wait for
         from jobs.comparison import runs
@@ -43,7 +44,7 @@ def _run(settings: Settings) -> int:
         connect(setup.config.address, logs=False)
         runs.search(setup, store, tried, say)
     scored = store.read(tried)
-    chosen = search.choose(scored)
+    chosen = given or search.choose(scored)
     compared = cases.finals(chosen, settings.seeds)
     if not settings.report:
         runs.compare(setup, store, compared, say)

@@ -224,6 +224,17 @@ def test_a_comparison_leaves_parquet_json_and_a_page_that_fetches_nothing(
     assert "0.01*" in shown, "the lowest rate tried"
 
 
+def test_a_rate_that_is_given_is_that_of_all_and_nothing_is_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main([*fill(tmp_path), "--lr", "0.01"]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["search"] == []
+    assert {row["lr"] for row in summary["summary"]} == {0.01}
+    assert "No learning rate was searched" in (tmp_path / "report.html").read_text()
+    assert "0.01*" not in capsys.readouterr().out
+
+
 def test_the_table_says_who_is_better_by_how_much_and_when(tmp_path: Path) -> None:
     cells = output.cells(
         statistics.summarise(rows(), "ray_train_ddp"), statistics.time_to(rows()), ["parle"]

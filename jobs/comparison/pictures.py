@@ -61,8 +61,7 @@ def write(
             "Seconds of training until a method (row) first had the mean final error of another "
             "(column); in brackets how many of the seeds had it, where not all.",
             _times(times, titles),
-            "The search: error and loss on held-out training examples; the lowest was taken.",
-            _candidates(everything["search"]),
+            *_searched(everything["search"]),
         ],
         out,
     )
@@ -88,8 +87,10 @@ def _when(row: pd.Series) -> str:
     return f"{row['train_s']:.1f}{some}"
 
 
-def _candidates(search: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(
+def _searched(search: Sequence[Mapping[str, Any]]) -> list[str | pd.DataFrame]:
+    if not search:
+        return ["No learning rate was searched: all have the same."]
+    told = pd.DataFrame(
         {
             "method": METHODS[row["method"]].title,
             "lr": f"{row['lr']:g}",
@@ -99,3 +100,5 @@ def _candidates(search: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         }
         for row in search
     )
+    text = "The search: error and loss on held-out training examples; the lowest was taken."
+    return [text, told]

@@ -40,6 +40,7 @@ class Settings:
         seeds: how many.
         out: folder of the results.
         report: make the tables and pictures of what is there, run nothing.
+        lr: the learning rate of all methods; None searches one for each.
     """
 
     setup: Setup
@@ -47,6 +48,7 @@ class Settings:
     seeds: int
     out: Path
     report: bool
+    lr: float | None = None
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def read(argv: Sequence[str], description: str) -> Settings:
         seeds=given.seeds or (1 if given.quick else 3),
         out=given.out or Path("bench_results") / default,
         report=given.report,
+        lr=given.lr,
     )
 
 
@@ -164,6 +167,7 @@ def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     titles = {name: method.title for name, method in METHODS.items()}
     parser = Parser(PROG, description, titles)
     parser.add_argument("--methods", help="their names, with commas; all if not given")
+    parser.add_argument("--lr", type=_number, help="of all methods: search none")
     parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
     return _common(parser).read(argv)
 
