@@ -16,6 +16,7 @@ GRID: dict[str, tuple[float, ...]] = {
     "gamma": FACTORS,
     "rho": FACTORS,
     "outer_lr": FACTORS,
+    "outer_momentum": (0.0, 0.5, 0.7, 0.8, 0.9),
     "alpha": (0.0, 0.5, 0.75, 0.9, 0.95),
 }
 """Field -> its values: numbers of steps, memories, and multiples of the default."""
@@ -67,7 +68,7 @@ def grid(lr: float, seeds: int) -> Iterator[Varied]:
 def _moved(field: str, value: float) -> Any:
     if field == "sync_every":
         return int(value)
-    if field == "alpha":
+    if field in ("alpha", "outer_momentum"):
         return value
     default = getattr(DEFAULT, field)
     if isinstance(default, Geometric):

@@ -37,7 +37,7 @@ class EntropySGD(Strategy):
     gamma: float | Schedule = Geometric(100.0, 1.0)
     alpha: float = 0.75
     outer_lr: float | Schedule = 0.7
-    outer_momentum: float = 0.9
+    outer_momentum: float = 0.7
     noise: float = 0.0
 
     scheduled: ClassVar[tuple[str, ...]] = ("gamma", "outer_lr")

@@ -48,7 +48,7 @@ class Parle(Strategy):
     rho: float | Schedule = 4.0
     alpha: float = 0.75
     outer_lr: float | Schedule = 0.7
-    outer_momentum: float = 0.9
+    outer_momentum: float = 0.7
     reference: Literal["master", "mean_z"] = "master"
 
     scheduled: ClassVar[tuple[str, ...]] = ("gamma", "rho", "outer_lr")
