@@ -34,6 +34,13 @@ class Answer:
     lr: float
     num_samples: int
 
+    def then(self, later: "Answer") -> "Answer":
+        """Two answers of one replica in one round, as one: the means of both."""
+        samples = self.num_samples + later.num_samples
+        share = later.num_samples / samples if samples else 0.5
+        loss = self.loss + share * (later.loss - self.loss)
+        return replace(later, loss=loss, num_samples=samples)
+
 
 class Learner:
     """One replica at work on a task.
@@ -118,7 +125,8 @@ class Learner:
                 samples += size
             if overlaps:
                 alive = replica.end(round, self._read(receive()))
-        self._schedule(round + 1)
+        if self.task.strategy.synchronous:  # else the next walk may be one of this round again
+            self._schedule(round + 1)
         mean_loss = torch.stack(losses).mean().item()
         return Answer(self._push(round) if alive else None, mean_loss, lr, samples)
 
@@ -135,6 +143,7 @@ class Learner:
             "fresh": self._replica.fresh,
             "inner": self._replica.inner.state_dict(),
             "scheduler": self._scheduler.state_dict() if self._scheduler else None,
+            "scheduled": self._scheduled,
             "buffers": dict(self._flat.module.named_buffers()),
             "generators": self._generators.state_dict(),
             "stream": self._stream.state_dict(),
@@ -150,6 +159,7 @@ class Learner:
         self._replica.inner.load_state_dict(state["inner"])
         if self._scheduler:
             self._scheduler.load_state_dict(state["scheduler"])
+            self._scheduled = state.get("scheduled", self._scheduled)
         for name, buffer in self._flat.module.named_buffers():
             buffer.copy_(state["buffers"][name])
         with self._generators:

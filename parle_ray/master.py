@@ -38,7 +38,7 @@ class Master(Roll):
     """
 
     def __init__(self, task: Task, ranks: Iterable[int], part: slice | None = None) -> None:
-        super().__init__(ranks, **late_rules(task))
+        super().__init__(ranks, **self.rules(task))
         flat = task.build()
         self.strategy = task.strategy
         self.inner, self._scheduler, self._inner_state = None, None, None
@@ -58,6 +58,11 @@ class Master(Roll):
         self.fold_groups: FoldGroups = fold_groups
         self._pushed: dict[int, Push] = {}  # not folded: a lower rank is still out
         self._aside: dict[int, Push] = {}  # of those whom nobody waits for
+
+    @staticmethod
+    def rules(task: Task) -> dict[str, Any]:
+        """The arguments of the roll."""
+        return late_rules(task)
 
     @property
     def gap(self) -> float:
@@ -144,12 +149,15 @@ class Master(Roll):
     def _fold_below(self, limit: float) -> None:
         for rank in sorted(rank for rank in self._pushed if rank < limit):
             push = self._pushed.pop(rank)
-            if isinstance(push, np.ndarray):
-                assert self._end is not None
-                push = self._end.read(push)
-            assert isinstance(push, Tensor)
-            if not self._fold.add(push):
+            if not self._fold.add(self._vector_of(push)):
                 self.refuse(rank, NOT_FINITE)
+
+    def _vector_of(self, push: Push | None) -> Tensor:
+        if isinstance(push, np.ndarray):
+            assert self._end is not None
+            push = self._end.read(push)
+        assert isinstance(push, Tensor)
+        return push
 
     def _fold_all(self) -> None:
         if self._tree:
@@ -184,18 +192,25 @@ class Master(Roll):
         self._fold_all()
         self.check()
         if self._fold.count:
-            pushed = self._fold.close()
-            self.strategy.merge(self.vector, self.state, pushed, self.round)
-            if self.inner is not None:
-                self.inner.step()
-            self.strategy.follow(self.vector, self.state, self.round)
-            self._unmeasured = pushed
-        if self._scheduler is not None:
-            self._scheduler.step()
+            self._unmeasured = self._merge()
         self.turn()
         replies = self._replies()
         self._fold.clear()
         return replies
+
+    def turn(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.step()
+        super().turn()
+
+    def _merge(self) -> Pushed:
+        """Move the master by what was folded."""
+        pushed = self._fold.close()
+        self.strategy.merge(self.vector, self.state, pushed, self.round)
+        if self.inner is not None:
+            self.inner.step()
+        self.strategy.follow(self.vector, self.state, self.round)
+        return pushed
 
     def reply(self, rank: int) -> Reply:
         """What `rank` is told at the close of the round before the open one."""

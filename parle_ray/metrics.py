@@ -28,6 +28,8 @@ UNITS: dict[str, str] = {
     "replicas_alive": "replicas that take part",
     "merged": "pushes that were merged into the master in this round",
     "late": "those of them that an earlier round had asked for",
+    "staleness": "merges between a replica's question and its push, mean over the pushes",
+    "staleness_max": "the same, of the stalest push of the round",
     "faults": "replicas lost and answers refused so far",
 }
 """Metric name -> what it is. Beside these, `replica/<rank>/loss` and `replica/<rank>/walk_s` for
@@ -84,6 +86,8 @@ _UNIT = {
     "replicas_alive": "replicas",
     "merged": "pushes",
     "late": "pushes",
+    "staleness": "merges",
+    "staleness_max": "merges",
     "faults": "faults",
 }
 _EACH = ("run", "replica")
@@ -119,6 +123,8 @@ def round_report(
     pairs = {}
     if task.strategy.master_is_mean and roll.entry.num_merged > 1:
         pairs = {"overlap": overlap(distance, roll.entry.num_merged)}
+    ages = roll.entry.staleness.values()
+    stale = {"staleness": sum(ages) / len(ages), "staleness_max": max(ages)} if ages else {}
     return {
         "round": roll.round,
         "step": roll.round * task.strategy.sync_every,
@@ -130,6 +136,7 @@ def round_report(
         "replicas_alive": len(roll.ranks),
         "merged": roll.entry.num_merged,
         "late": roll.entry.num_late,
+        **stale,
         "faults": roll.faults,
         **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
     }

@@ -45,7 +45,8 @@ class ReplicaOptimizer(Optimizer):
         master: `(num_params,)`, the master parameters. `swap_master` puts them into the model.
 
     Raises:
-        InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel.
+        InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel; or
+            it is asynchronous.
         Diverged: no replica has finite parameters left.
     """
 
@@ -62,6 +63,11 @@ class ReplicaOptimizer(Optimizer):
             raise InputError(
                 f"strategy: {type(strategy).__name__} averages every gradient, which "
                 "DistributedDataParallel does; wrap the model in that and use the optimiser alone"
+            )
+        if not strategy.synchronous:
+            raise InputError(
+                f"strategy: {type(strategy).__name__} is asynchronous, which only ParleTrainer "
+                "and simulate are; use ElasticSGD or LocalSGD here"
             )
         self.defaults = inner.defaults
         self.inner = inner

@@ -106,6 +106,8 @@ def line(report: Mapping[str, Any], elapsed_s: float, left_s: float | None = Non
         parts.append(f"master {100 * report['accuracy']:.1f} %{bits}{when}")
     parts.append(f"distance {report['distance']:.4f}")
     parts += [f"{name} {report[name]:.3g}" for name in ("gamma", "rho") if name in report]
+    if "staleness" in report:
+        parts.append(f"staleness {report['staleness']:.1f}")
     if report.get("faults"):
         parts.append(f"faults {report['faults']}")
     clock = duration(elapsed_s)

@@ -1,19 +1,23 @@
 """n replicas and the master in this process: what the cluster does, without the distance."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from parle_ray.asynchronous import AsynchronousMaster
+from parle_ray.errors import InputError
 from parle_ray.evaluate import Evaluator
 from parle_ray.execution import Execution
-from parle_ray.learner import Learner
+from parle_ray.learner import Answer, Learner
 from parle_ray.master import Master
 from parle_ray.metrics import round_report
+from parle_ray.race import Given, Race, make_race
 from parle_ray.strategies import Strategy
 from parle_ray.task import (
     BatchesFn,
@@ -63,6 +67,8 @@ def simulate(
     tree: int | None = None,
     execution: Execution | None = None,
     seed: int = 0,
+    speeds: Sequence[float] | None = None,
+    arrivals: Iterable[int] | None = None,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Run a whole training run in this process; the bits are those of `ParleTrainer.fit`.
@@ -70,6 +76,11 @@ def simulate(
     The arguments are `ParleTrainer`'s; `compression="auto"` is none here, where no link is.
     `evaluate_every` counts rounds; None evaluates at the end only. `on_round` sees each report
     as it is made.
+
+    An asynchronous strategy merges pushes in their order of arrival, which is made up here. A walk
+    of replica a takes 1/speeds[a] on a virtual clock, from the moment that it sets out, and walks
+    that end at one time arrive in the order of the ranks; without `speeds` that is round robin. Or
+    `arrivals` gives the ranks in their order, one for each push.
 
     Raises:
         InputError: something the user gave cannot be used.
@@ -91,38 +102,46 @@ def simulate(
         tree=tree,
         execution=execution or Execution(),
     )
+    if task.strategy.synchronous and (speeds is not None or arrivals is not None):
+        raise InputError(
+            f"speeds and arrivals are for asynchronous strategies; {type(task.strategy).__name__} "
+            "has the same bits in any order of arrival"
+        )
+    race = make_race(num_replicas, speeds, arrivals)
     with task.execution.threads():
-        return _run(task, evaluate_every, on_round)
+        return _run(task, race, evaluate_every, on_round)
 
 
 def _run(
-    task: Task, evaluate_every: int | None, on_round: Callable[[dict[str, Any]], None] | None
+    task: Task,
+    race: Race | Given,
+    evaluate_every: int | None,
+    on_round: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
     learners = [Learner(task, rank) for rank in range(task.num_replicas)]
     task = task.fitted_to(learners[0].batches_per_pass)
     assert task.num_rounds is not None
-    master = Master(task, range(task.num_replicas))
+    master: Master
+    if task.strategy.synchronous:
+        master = Master(task, range(task.num_replicas))
+        rounds = _rounds(task, master, learners)
+    else:
+        master = AsynchronousMaster(task, range(task.num_replicas))
+        rounds = _arrivals(task, master, learners, race)
     evaluator = Evaluator(task)
     for learner in learners:
         learner.start(task, round=0)
-    replies = {rank: master.reply(rank) for rank in master.ranks}
     history = []
-    for round in range(task.num_rounds):
-        answers = {}
-        for learner in learners:
-            answers[learner.rank] = learner.play(round, partial(replies.__getitem__, learner.rank))
-            push = answers[learner.rank].push
-            master.take(learner.rank, round, push.cpu() if isinstance(push, Tensor) else push)
-        replies = master.close()
+    for answers in rounds:
         report = round_report(task, master, master.distance, answers)
-        last = round + 1 == task.num_rounds
-        if last or (evaluate_every and (round + 1) % evaluate_every == 0):
+        last = master.round == task.num_rounds
+        if last or (evaluate_every and master.round % evaluate_every == 0):
             report |= evaluator.evaluate(master.model)
         history.append(report)
         if on_round:
             on_round(report)
     for learner in learners:
-        learner.settle(task.num_rounds, replies[learner.rank])
+        learner.settle(task.num_rounds, master.reply(learner.rank))
     return Outcome(
         master.vector.clone(),
         master.model.clone(),
@@ -130,3 +149,45 @@ def _run(
         history,
         copy.deepcopy(evaluator.module),
     )
+
+
+def _rounds(task: Task, master: Master, learners: list[Learner]) -> Iterator[dict[int, Answer]]:
+    """Close round after round; what was answered in each."""
+    assert task.num_rounds is not None
+    replies = {rank: master.reply(rank) for rank in master.ranks}
+    for round in range(task.num_rounds):
+        answers = {}
+        for learner in learners:
+            answers[learner.rank] = learner.play(round, partial(replies.__getitem__, learner.rank))
+            master.take(learner.rank, round, _sent(answers[learner.rank]))
+        replies = master.close()
+        yield answers
+
+
+def _arrivals(
+    task: Task, master: AsynchronousMaster, learners: list[Learner], race: Race | Given
+) -> Iterator[dict[int, Answer]]:
+    """Merge push after push; what was answered in each round of them.
+
+    A walk is computed when it begins, while the master is where it sets out from.
+    """
+    assert task.num_rounds is not None
+    out: dict[int, Answer] = {}
+    answers: dict[int, Answer] = {}
+    while master.round < task.num_rounds:
+        for rank in master.ready:
+            round = task.round_of(master.ask(rank))
+            out[rank] = learners[rank].play(round, partial(master.reply, rank))
+            race.start(rank)
+        rank = race.next()
+        answer = out.pop(rank)
+        master.take(rank, master.asked[rank], _sent(answer))
+        answers[rank] = answers[rank].then(answer) if rank in answers else answer
+        if master.answered:
+            master.close()
+            yield answers
+            answers = {}
+
+
+def _sent(answer: Answer) -> Tensor | np.ndarray | None:
+    return answer.push.cpu() if isinstance(answer.push, Tensor) else answer.push

@@ -32,6 +32,11 @@ def check_shards(shards: object, strategy: Strategy, compression: str) -> None:
     """
     if isinstance(shards, bool) or not isinstance(shards, int) or shards < 1:
         raise InputError(f"shards must be a whole number >= 1, got {shards!r}")
+    if shards > 1 and not strategy.synchronous:
+        raise InputError(
+            f"shards: {shards} with {type(strategy).__name__}, whose master is kept whole; "
+            "use shards=1"
+        )
     if shards > 1 and strategy.steps_master and compression != "none":
         raise InputError(
             f"shards: {shards} with compression={compression!r} does not go with "

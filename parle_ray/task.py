@@ -64,6 +64,11 @@ class Task:
         _check_whole("seed", self.seed, 0)
         check_compression(self.compression)
         check_tree(self.tree, self.compression)
+        if self.tree is not None and not self.strategy.synchronous:
+            raise InputError(
+                f"tree: {self.tree} with {type(self.strategy).__name__}, which merges each push "
+                "when it comes, so that none waits for its group; leave tree out"
+            )
         if (self.num_rounds is None) == (self.num_epochs is None):
             raise InputError(
                 "give num_rounds or num_epochs, one of them, "
@@ -99,6 +104,14 @@ class Task:
             strategy=self.strategy.bind(plan),
             compression=codec or ("none" if self.compression == "auto" else self.compression),
         )
+
+    def round_of(self, version: int) -> int:
+        """The round in which a question of this number is asked (see `Roll.version`)."""
+        return version if self.strategy.synchronous else version // self.num_replicas
+
+    def first_of(self, round: int) -> int:
+        """The number of the first question of a round."""
+        return round if self.strategy.synchronous else round * self.num_replicas
 
     def replica_end(self, known: Tensor) -> ReplicaEnd | None:
         """The replica's end of a compressed exchange; None if vectors travel as they are."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from parle_ray.asynchronous import AsynchronousMaster, make_master
 from parle_ray.learner import Learner
 from parle_ray.master import Master
 from parle_ray.membership.patience import Patience
@@ -133,14 +134,27 @@ def crew(fitted: Task) -> tuple[Master, list[Learner]]:
     learners = [Learner(fitted, rank) for rank in range(fitted.num_replicas)]
     for learner in learners:
         learner.start(fitted, round=0)
-    return Master(fitted, range(fitted.num_replicas)), learners
+    return make_master(fitted, range(fitted.num_replicas)), learners
 
 
 def play_round(master: Master, learners: list[Learner]) -> None:
-    """One round of everybody, as `simulate` does it."""
+    """One round of everybody, as `simulate` does it; of an asynchronous strategy one by one."""
+    if isinstance(master, AsynchronousMaster):
+        play_in_turn(master, learners)
+        return
     round = master.round
     replies = {rank: master.reply(rank) for rank in master.ranks}
     for learner in learners:
         answer = learner.play(round, partial(replies.__getitem__, learner.rank))
         master.take(learner.rank, round, answer.push)
+    master.close()
+
+
+def play_in_turn(master: AsynchronousMaster, learners: list[Learner]) -> None:
+    """A round in which each replica sets out when the one before it has arrived."""
+    for learner in learners:
+        version = master.ask(learner.rank)
+        reply = partial(master.reply, learner.rank)
+        answer = learner.play(learner.task.round_of(version), reply)
+        master.take(learner.rank, version, answer.push)
     master.close()

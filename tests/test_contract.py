@@ -21,6 +21,9 @@ from parle_ray.strategies import (
     PAPA,
     SGD,
     STRATEGIES,
+    Asynchronous,
+    AsynchronousEASGD,
+    BoundedAdvance,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
@@ -32,6 +35,7 @@ from parle_ray.strategies import (
     Splash,
     Strategy,
     TailAveraging,
+    WeedOut,
 )
 from parle_ray.task import Task
 from tests.problems import Batch, batches, crew, play_round, run, same_batches, sgd
@@ -47,7 +51,12 @@ class Row:
 
 
 OUTER: dict[str, Any] = {"outer_lr": 0.4, "outer_momentum": 0.5}
+ASYNCHRONOUS = {"equal_is_one": False, "ranks_are_names": False}
+"""Equal replicas find the master where others have left it, and the first rank comes first."""
 ROWS: dict[str, Row] = {
+    "asynchronous": Row(Asynchronous(sync_every=2, factor=2.0), **ASYNCHRONOUS),
+    "asynchronous_easgd": Row(AsynchronousEASGD(sync_every=2, moving_rate=0.3), **ASYNCHRONOUS),
+    "bounded_advance": Row(BoundedAdvance(sync_every=2, max_advance=1), **ASYNCHRONOUS),
     "diloco": Row(DiLoCo(sync_every=3, **OUTER)),
     "elastic_sgd": Row(ElasticSGD(sync_every=2)),
     # Every EASGD replica pulls the centre by its own moving rate, so n of them pull n times.
@@ -65,6 +74,7 @@ ROWS: dict[str, Row] = {
     # The weight is the number of replicas, so n of them step n times as far.
     "splash": Row(Splash(sync_every=2), equal_is_one=False),
     "tail_averaging": Row(TailAveraging(sync_every=2, tail=0.3)),
+    "weed_out": Row(WeedOut(sync_every=2, factor=2.0, rounds_remembered=1.0), **ASYNCHRONOUS),
 }
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
@@ -79,6 +89,9 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "noise": [-1e-4, math.nan, math.inf],
     "tail": [0.0, -0.5, 1.5, math.nan, True, None],
     "num_rounds": [0, -1, 2.5, True],
+    "factor": [0.5, -1.0, math.nan, math.inf, True, None],
+    "max_advance": [-1, 0.5, True, None],
+    "rounds_remembered": [0.5, -1.0, math.nan, True, None],
     "max_weight": [0.5, -1.0, math.nan, True, None],
     "reference": ["mean", None],
 }

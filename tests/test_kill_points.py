@@ -20,6 +20,7 @@ from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
 MODULES = [
+    "asynchronous_exchange",
     "coordinator",
     "exchange",
     "keeping",
@@ -90,13 +91,18 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fit(
-    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, die_at: int | None, **options: Any
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: Strategy,
+    die_at: int | None,
+    arrivals: list[int] | None = None,
+    **options: Any,
 ) -> tuple[list[int], list[float], Any, Office]:
-    """Rounds, losses, and the state of the master in the last cut."""
+    """Rounds, losses, and the state of the master in the last cut; `arrivals` takes the ranks."""
     office = Office(die_at)
     for module in ("supervisor", "branches"):
         monkeypatch.setattr(f"parle_ray.cluster.{module}.Hiring", lambda run: office)
-    ours = task(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=sgd(momentum=0.9), **options)
+    given = {"num_rounds": NUM_ROUNDS, "inner_optimizer_fn": sgd(momentum=0.9)} | options
+    ours = task(strategy, **given)
     supervisor = Supervisor(
         ours,
         name="run",
@@ -109,6 +115,8 @@ def fit(
     rounds, losses, master = [], [], None
     with supervisor:
         for report in supervisor.run(resume=None, checkpoint_every=None, evaluate_every=None):
+            if arrivals is not None:
+                arrivals += [rank for rank, *_ in report["arrivals"]]
             if "cut" in report:
                 master = taken(report["cut"]) or master
                 supervisor.let_go(report["round"])
@@ -127,7 +135,7 @@ def taken(cut: dict[str, Any]) -> Any:
     return unpack_tree(state) | {"model": unpack_tree(exported["model"])}
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [k for k, kind in STRATEGIES.items() if kind.synchronous])
 def test_undisturbed_every_strategy_has_the_bits_of_simulate(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task"},
-    {"learner", "master"},
+    {"learner", "master", "asynchronous", "race"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},
     {"cluster"},

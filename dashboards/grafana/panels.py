@@ -94,6 +94,11 @@ PANELS = [
         "none",
         {"{{run}}: merged": of_run("merged"), "{{run}}: late": of_run("late")},
     ),
+    Panel(
+        "Staleness of pushes",
+        "none",
+        {"{{run}}: mean": of_run("staleness"), "{{run}}: max": of_run("staleness_max")},
+    ),
     Panel("Pushes refused", "ops", {RUN: rate("refusals")}),
     Panel(
         "Memory of Ray's object store",

@@ -7,6 +7,9 @@ from jobs.comparison.averaging import EMA, SWA, Averaging, Last
 from jobs.comparison.budget import Budget, Walk
 from parle_ray.strategies import (
     PAPA,
+    Asynchronous,
+    AsynchronousEASGD,
+    BoundedAdvance,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
@@ -18,6 +21,7 @@ from parle_ray.strategies import (
     Splash,
     Strategy,
     TailAveraging,
+    WeedOut,
 )
 
 
@@ -88,6 +92,12 @@ METHODS: dict[str, Method] = {
     "tail_averaging": Method(title="Tail-averaging", how=Exchange(strategy=TailAveraging())),
     "parameter_mixing": Method(
         title="Mixing", how=Exchange(strategy=ParameterMixing(sync_every=25))
+    ),
+    "asynchronous": Method(title="Asynchronous", how=Exchange(strategy=Asynchronous())),
+    "bounded_advance": Method(title="Bounded advance", how=Exchange(strategy=BoundedAdvance())),
+    "weed_out": Method(title="Weed-out", how=Exchange(strategy=WeedOut())),
+    "asynchronous_easgd": Method(
+        title="EASGD, asynchronous", how=Exchange(strategy=AsynchronousEASGD())
     ),
     "sgd_average": Method(title="n SGD runs, averaged", how=Workers(together="weights")),
     "sgd_ensemble": Method(title="n SGD runs, ensemble", how=Workers(together="predictions")),

@@ -9,10 +9,11 @@ import ray
 import torch
 
 from parle_ray import lazy_dynamo
+from parle_ray.cluster.asynchronous_exchange import exchange_of
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.enlisted import Enlisted
 from parle_ray.cluster.evaluations import Evaluations
-from parle_ray.cluster.exchange import NOTICE_S, Exchange
+from parle_ray.cluster.exchange import NOTICE_S
 from parle_ray.cluster.haste import Haste
 from parle_ray.cluster.keeping import Keeping
 from parle_ray.cluster.meters import Meters
@@ -142,12 +143,12 @@ class Coordinator:
 
         Beside the metrics a report has `lost`, rank -> why it was given up; `refusals`, a line for
         each push that was refused, if any was; `left`, the ranks that left nodes which are drained;
-        and, at a checkpoint, `cut`: references of all that
-        a resumed run needs. A report of `lost` alone says that the round is still open, and one of
-        `lost` and `cut` that there was no time to close it.
+        of an asynchronous strategy `arrivals`, the ledger (`Entry.arrivals`); and, at a checkpoint,
+        `cut`: references of all that a resumed run needs. A report of `lost` alone says that the
+        round is still open, and one of `lost` and `cut` that there was no time to close it.
         """
         assert self._roll.ranks == sorted(members)
-        self.exchange = Exchange(
+        self.exchange = exchange_of(
             self._master,
             self._task.patience,
             generation=self._generation,
@@ -214,6 +215,8 @@ class Coordinator:
             "bytes_sent": heard.bytes_sent,
             "samples_per_s": samples / (now - before),
         }
+        if entry.staleness:
+            report["arrivals"] = entry.arrivals()
         if entry.reasons:
             report["refusals"] = entry.refusals()
         ends = self._haste.is_over or (self._haste.is_on and not heard.stateless)
@@ -233,7 +236,7 @@ class Coordinator:
             self.exchange.deliver(self._master.join(rank))
 
     def _at(self) -> tuple[Any, ...]:
-        return (*self._fit, self._roll.round, self._master.start())
+        return (*self._fit, self._roll.version, self._master.start())
 
     def _cut(self, states: dict[int, ray.ObjectRef]) -> dict[str, Any]:
         """A consistent cut: the master after this round, each replica after its push.

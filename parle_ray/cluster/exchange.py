@@ -55,7 +55,7 @@ class Heard:
     """What came in a round.
 
     Attributes:
-        states: rank -> the state after the round, or a reference of None.
+        states: rank -> the state after the round, where it is there.
         stateless: the ranks whose state is not there.
         lost: rank -> why it was given up; the driver is told, and replaces it.
     """
@@ -149,7 +149,7 @@ class Exchange:
                 return
             self._catch_up()
             self._have_saved()
-            for rank, round in self._questions.wanted():
+            for rank, round in self._wanted():
                 self._ask(rank, round)
             self._listen()
 
@@ -177,7 +177,7 @@ class Exchange:
                     "roll": self._opened,
                 }
                 member.delivery = member.replica.actor.deliver.remote(
-                    self._generation, self._roll.round, told, *parcel.refs
+                    self._generation, self._roll.version, told, *parcel.refs
                 )
 
     def take_lost(self) -> dict[int, str | UserCodeError]:
@@ -185,8 +185,16 @@ class Exchange:
         lost, self.heard.lost = self.heard.lost, {}
         return lost
 
+    def _wanted(self) -> list[tuple[int, int]]:
+        """Rank and number of all that is to be asked now."""
+        return self._questions.wanted()
+
+    def _wants_state(self, round: int) -> bool:
+        """Whether an answer is to have the state of its replica."""
+        return self._want_state(round)
+
     def _ask(self, rank: int, round: int) -> None:
-        member, want_state = self._members[rank], self._want_state(round)
+        member, want_state = self._members[rank], self._wants_state(round)
         walked, actor = round in member.replica.answers, member.replica.actor
         method = (actor.again if walked else actor.round).options(num_returns=2 + self._num_pushes)
         refs = method.remote(self._generation, round, want_state)
@@ -235,12 +243,19 @@ class Exchange:
         heard.times[rank] = times
         if rank not in self._roll.trailing:
             self._clock.told(rank, times["walk_s"], times["exchange_s"])
-        heard.answers[rank] = Answer(None if num_bytes is None else PUSHED, **told)
-        if round == self._roll.round:
-            heard.states[rank] = state
-            if not has_state:
-                heard.stateless.add(rank)
+        answer = Answer(None if num_bytes is None else PUSHED, **told)
+        self._note(rank, round, answer, state if has_state else None)
         self._done(rank, round)
+
+    def _note(self, rank: int, round: int, answer: Answer, state: ray.ObjectRef | None) -> None:
+        """Keep what was heard, and the state after the open round if it is there."""
+        self.heard.answers[rank] = answer
+        if round == self._roll.round:
+            self.heard.stateless.discard(rank)
+            if state is None:
+                self.heard.stateless.add(rank)
+            else:
+                self.heard.states[rank] = state
 
     def _repeat(self, rank: int, round: int) -> bool:
         """Ask once more for an answer that was lost on its way; False if that has been tried."""

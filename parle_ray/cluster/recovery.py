@@ -1,7 +1,8 @@
 """Where a new coordinator begins, by what the replicas hold: see `memory`."""
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -60,6 +61,20 @@ def choose(
     source = -max(holders)[1] if holders else None
     fits = [rank for rank, standing in standings.items() if standing.fits(chosen)]
     return Beginning(chosen, source, sorted(fits))
+
+
+def newest(standings: Mapping[int, Standing], begun_at: int | None) -> Beginning | None:
+    """The beginning of an asynchronous run: the newest master that a replica was sent.
+
+    Everybody goes on from there, once its walk has ended. What it pushes then is not asked for
+    again: either this master has it already, or it is lost, so no push counts twice.
+
+    Args:
+        begun_at: the version at which the last coordinator began, if its state is still there.
+    """
+    begin = choose(standings, sys.maxsize, begun_at)
+    started = [rank for rank, standing in standings.items() if standing.next is not None]
+    return begin and replace(begin, fits=sorted(started))
 
 
 def ask_all(

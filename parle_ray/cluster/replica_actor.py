@@ -98,11 +98,15 @@ class ReplicaActor:
         master: list[ray.ObjectRef],
         state: list[ray.ObjectRef],
     ) -> None:
-        """Get ready for `round`, from the master or, on resume, from this replica's saved state."""
+        """Get ready for `round`, from the master or, on resume, from this replica's saved state.
+
+        Here and below, that is the number of a question (see `Roll.version`).
+        """
         try:
             self._codec, self._places = codec, places(parts, codec)
             vector = view_all(ray.get(master), self.learner.vector.dtype)
-            self.learner.start(self._task.fitted_to(batches_per_pass, codec), round, vector)
+            task = self._task.fitted_to(batches_per_pass, codec)
+            self.learner.start(task, task.round_of(round), vector)
             if state:
                 self.learner.load_state_dict(unpack_tree(ray.get(state[0])))
             self.memory.start(round)
@@ -130,7 +134,7 @@ class ReplicaActor:
             return reply
 
         try:
-            answer = self.learner.play(round, receive)
+            answer = self.learner.play(self._task.round_of(round), receive)
         except Superseded:
             raise
         except Exception as error:
@@ -145,7 +149,7 @@ class ReplicaActor:
             "seen": seen,
             **self._watch.told(),
         }
-        pushes = self._cut(self._own(round, answer.push))
+        pushes = self._cut(self._own(answer.push))
         if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
             told["finite"] = self._finite(answer.push)
         if self._task.tree:  # the coordinator has the push folded without a look at it
@@ -159,7 +163,7 @@ class ReplicaActor:
         """An answer with nothing in it."""
         return (None,) * (2 + len(self._places))
 
-    def _own(self, round: int, push: torch.Tensor | np.ndarray | None) -> np.ndarray | None:
+    def _own(self, push: torch.Tensor | np.ndarray | None) -> np.ndarray | None:
         """A push in memory that no walk writes to before it may be forgotten."""
         if push is None:
             return None
@@ -168,8 +172,9 @@ class ReplicaActor:
             return array  # made for the purpose
         if not self._kept:
             self._kept = [np.empty_like(array) for _ in range(DEPTH)]
-        np.copyto(self._kept[round % DEPTH], array)
-        return self._kept[round % DEPTH]
+        self._kept.append(self._kept.pop(0))
+        np.copyto(self._kept[-1], array)
+        return self._kept[-1]
 
     def _cut(self, array: np.ndarray | None) -> list[np.ndarray | None]:
         if array is None:

@@ -39,10 +39,10 @@ class Stopwatch:
         self._pushed_at[round] = self._left_at
 
     def answered(self, round: int) -> None:
-        """The reply that opens `round`, which answers the push of the round before, is here."""
-        asked = self._pushed_at.pop(round - 1, None)
-        if asked is not None:
-            self._exchange_s = time.perf_counter() - asked
+        """The reply that opens `round`, which answers the push before, is here."""
+        asked = [self._pushed_at.pop(k) for k in sorted(self._pushed_at) if k < round]
+        if asked:
+            self._exchange_s = time.perf_counter() - asked[-1]
 
     def told(self) -> dict[str, float | None]:
         """`stall_s` since this was last asked, `exchange_s`, the last one that ended, and `walk_s`,

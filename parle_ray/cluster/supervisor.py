@@ -18,7 +18,7 @@ from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
 from parle_ray.cluster.losses import cause_of, why_lost
 from parle_ray.cluster.memory import Standing
-from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose
+from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose, newest
 from parle_ray.cluster.shard_actor import ShardActor
 from parle_ray.cluster.shards import ShardLost
 from parle_ray.cluster.states import Resume
@@ -157,7 +157,7 @@ class Supervisor:
         assert fitted.num_rounds is not None
         self._last = fitted.num_rounds
         self._state = [ray.put(resume.master)] if resume else []
-        self._begun_at: int | None = self._reported
+        self._begun_at: int | None = self._task.first_of(self._reported)
         self._start_replicas(resume.replicas if resume else {})
         self._evaluator = self._hire_evaluator(first)
         return self._stream({rank: [] for rank in posts})
@@ -176,8 +176,7 @@ class Supervisor:
 
     def _beginning(self, standings: dict[int, Standing]) -> Beginning:
         """Where the next coordinator begins; `_state` becomes the state that it begins with."""
-        redo = min(self._reported, self._last - 1)  # the last cut may have been lost
-        while (begin := choose(standings, redo, self._begun_at)) and begin.source is not None:
+        while (begin := self._choose(standings)) and begin.source is not None:
             state = self._ask("full", begin.round, ranks=[begin.source])
             if state:
                 self._state = [ray.put(state[begin.source])]
@@ -190,6 +189,12 @@ class Supervisor:
         self._begun_at = begin.round
         return begin
 
+    def _choose(self, standings: dict[int, Standing]) -> Beginning | None:
+        if not self._task.strategy.synchronous:
+            return newest(standings, self._begun_at)
+        redo = min(self._reported, self._last - 1)  # the last cut may have been lost
+        return choose(standings, redo, self._begun_at)
+
     def _remembered(self, standings: dict[int, Standing]) -> tuple[Beginning, Any]:
         """The master as far as the replica knew it that had the newest reply; none goes on."""
         self._ask("abandon", self._generation, ranks=list(standings))
@@ -197,9 +202,9 @@ class Supervisor:
         known = [state for state in told.values() if state is not None]
         if not known:
             raise MasterLost("the coordinator was lost, and no replica has a master to go on from")
-        newest = max(known, key=lambda state: state["round"])
-        round = max(newest["round"], min(self._reported, self._last - 1))
-        return Beginning(round, None, []), newest | {"round": round}
+        held = max(known, key=lambda state: state["round"])
+        round = max(held["round"], min(self._reported, self._last - 1))
+        return Beginning(round, None, []), held | {"round": round}
 
     def _ask(
         self,

@@ -6,8 +6,8 @@ import numpy as np
 import ray
 import torch
 
+from parle_ray.asynchronous import make_master
 from parle_ray.cluster.wire import Parcel, pack, pack_tree, unpack_tree, view
-from parle_ray.master import Master
 from parle_ray.replica import Reply
 from parle_ray.task import Task
 
@@ -23,7 +23,7 @@ class Whole:
 
     def __init__(self, task: Task, state: list[ray.ObjectRef], ranks: list[int]) -> None:
         self._coded = task.compression != "none"
-        self.roll = self._master = Master(task, ranks)
+        self.roll = self._master = make_master(task, ranks)
         self._brought: dict[int, ray.ObjectRef] = {}
         if state:
             self._master.load_state_dict(unpack_tree(ray.get(state[0])))

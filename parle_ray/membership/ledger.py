@@ -24,12 +24,15 @@ class Entry:
         round: which one.
         fates: by rank and the round that the replica was asked for, which may be an earlier one.
         reasons: rank -> why its push was refused.
+        staleness: pushes that were merged between a replica's question and its answer, by the key
+            of the answer; of an asynchronous run, where answers are entered in their order.
         strays: answers that nobody waited for: from the dead, or the second to one question.
     """
 
     round: int
     fates: dict[tuple[int, int], Fate] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+    staleness: dict[tuple[int, int], int] = field(default_factory=dict)
     strays: int = 0
 
     def ranks(self, *fates: Fate) -> list[int]:
@@ -45,6 +48,10 @@ class Entry:
     def num_late(self) -> int:
         """Those of them that an earlier round was asked for."""
         return len(self.ranks(Fate.LATE))
+
+    def arrivals(self) -> list[list[object]]:
+        """Of an asynchronous round, in their order: rank, version asked for, staleness, fate."""
+        return [[*key, age, str(self.fates[key])] for key, age in self.staleness.items()]
 
     def refusals(self) -> list[str]:
         """A line for each push that was refused."""

@@ -98,9 +98,9 @@ class Questions(Generic[Token]):
         waiting for us.
         """
         silent = {
-            rank: now - max(asked.at, clock.opened if self._roll.round in asked.out else 0.0)
+            rank: now - max(asked.at, clock.opened if self._roll.version in asked.out else 0.0)
             for rank, asked in self._asked.items()
-            if asked.out and min(asked.out) <= self._roll.round
+            if asked.out and min(asked.out) <= self._roll.version
         }
         return {
             rank: seconds

@@ -54,6 +54,11 @@ class Roll:
         self._prefix = 0  # so many of the first ranks have answered, at least
 
     @property
+    def version(self) -> int:
+        """The number of the master as it is, and of the question that it is sent with."""
+        return self.round
+
+    @property
     def waiting(self) -> list[int]:
         """The ranks whose answer the open round waits for."""
         return [rank for rank in self.ranks if self._awaited(rank)]
@@ -103,7 +108,7 @@ class Roll:
         """A replica was lost."""
         self.part(rank)
         self.faults += 1
-        self._open.fates.setdefault((rank, self.round), Fate.LOST)
+        self._open.fates.setdefault((rank, self.version), Fate.LOST)
 
     def tick(self, rank: int, round: int, seen: int, *, empty: bool = False) -> bool:
         """An answer is in: whether its push is to be merged.

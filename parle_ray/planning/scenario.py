@@ -101,6 +101,11 @@ class Scenario:
         check_whole("seed", self.seed, 0)
         if not isinstance(self.strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}; write Parle()")
+        if not self.strategy.synchronous:
+            raise InputError(
+                f"strategy: {type(self.strategy).__name__} has no rounds to predict; LocalSGD with "
+                "the same sync_every waits for everybody, so its round is the longest"
+            )
         if not isinstance(self.codec, Codec):
             raise InputError(f"codec must be a Codec, got {self.codec!r}; take one of CODECS")
         check_number("step_s", self.step_s, "give the seconds of a local step, such as 0.02")

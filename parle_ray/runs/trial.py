@@ -49,6 +49,10 @@ class Trial:
         for rank in state["restart"]:
             _count("restart", rank)
         strategy = self._task.strategy
+        if not strategy.synchronous:
+            _count("version", state["version"])
+            round = self._task.round_of(state["version"])
+            _expect("version", state["version"], round == self._round)
         self._vectors(state, strategy.init_master(self._flat.vector), {"known"})
         if strategy.steps_master and state["inner"] is not None:
             self._optimiser(state)
@@ -62,6 +66,9 @@ class Trial:
         for name, buffer in self._flat.module.named_buffers():
             buffer.clone().copy_(state["buffers"][name])
         _expect("scheduler", "absent", (state["scheduler"] is None) == (self._scheduler is None))
+        scheduled = state.get("scheduled", self._round)
+        _count("scheduled", scheduled)
+        _expect("scheduled", scheduled, scheduled <= self._round)
         stream = state["stream"]
         _count("pass", stream["pass"])
         _count("batch", stream["batch"])

@@ -1,6 +1,9 @@
 """The algorithms, one a file, and the table by which the command line finds them."""
 
+from parle_ray.strategies.asynchronous import Asynchronous
+from parle_ray.strategies.asynchronous_easgd import AsynchronousEASGD
 from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.bounded_advance import BoundedAdvance
 from parle_ray.strategies.diloco import DiLoCo
 from parle_ray.strategies.elastic_sgd import ElasticSGD
 from parle_ray.strategies.entropy_sgd import EntropySGD
@@ -13,8 +16,12 @@ from parle_ray.strategies.sgd import SGD
 from parle_ray.strategies.slowmo import SlowMo
 from parle_ray.strategies.splash import Splash
 from parle_ray.strategies.tail_averaging import TailAveraging
+from parle_ray.strategies.weed_out import WeedOut
 
 STRATEGIES: dict[str, type[Strategy]] = {
+    "asynchronous": Asynchronous,
+    "asynchronous_easgd": AsynchronousEASGD,
+    "bounded_advance": BoundedAdvance,
     "diloco": DiLoCo,
     "elastic_sgd": ElasticSGD,
     "entropy_sgd": EntropySGD,
@@ -27,12 +34,16 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "slowmo": SlowMo,
     "splash": Splash,
     "tail_averaging": TailAveraging,
+    "weed_out": WeedOut,
 }
 
 __all__ = [
     "PAPA",
     "SGD",
     "STRATEGIES",
+    "Asynchronous",
+    "AsynchronousEASGD",
+    "BoundedAdvance",
     "DiLoCo",
     "ElasticSGD",
     "EntropySGD",
@@ -45,4 +56,5 @@ __all__ = [
     "State",
     "Strategy",
     "TailAveraging",
+    "WeedOut",
 ]

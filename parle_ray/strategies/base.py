@@ -175,3 +175,33 @@ class MeanStrategy(Strategy):
 
     def merge(self, master: Tensor, state: State, pushed: Pushed, round: int) -> None:
         trade_(master, pushed.mean)
+
+
+class AsynchronousStrategy(Strategy):
+    """A strategy whose master merges each push when it comes, and answers that replica alone.
+
+    `merge` is given one push, in the order of arrival; the reply is the master after it. A
+    `round` is n arrivals, n the number of replicas.
+    """
+
+    synchronous: ClassVar[bool] = False
+
+    @property
+    def pushes_near_master(self) -> bool:
+        return False  # the master has moved on from what the replica was sent
+
+    @property
+    def most_ahead(self) -> float:
+        """How many of its own rounds a replica may be ahead of the slowest."""
+        return math.inf
+
+    @property
+    def most_stale_rounds(self) -> float:
+        """A push is dropped before which so many rounds of others have come."""
+        return math.inf
+
+    def init_master(self, master: Tensor) -> State:
+        return {}
+
+    def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
+        inner.step()

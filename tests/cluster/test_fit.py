@@ -126,7 +126,7 @@ def test_the_run_folder_and_the_result_tell_the_same_story(trainer: Any) -> None
     assert list(pd.read_parquet(folder / "metrics.parquet")["loss"]) == [s["loss"] for s in seen]
     extra = {"outer_lr", "num_rounds", "evaluated_round"}
     extra |= {f"replica/{rank}/{name}" for rank in (0, 1) for name in ("loss", "walk_s")}
-    assert set(result.metrics) == set(UNITS) | extra
+    assert set(result.metrics) == (set(UNITS) | extra) - {"staleness", "staleness_max"}
     assert (folder / "config.yaml").exists()
     assert result.metrics["replicas_alive"] == 2
     assert result.error is None

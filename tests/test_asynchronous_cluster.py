@@ -1,0 +1,86 @@
+"""Asynchronous strategies on the stand-in for Ray: the ledger tells what the master is."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from parle_ray.asynchronous import AsynchronousMaster
+from parle_ray.strategies import STRATEGIES, Asynchronous, BoundedAdvance
+from tests.problems import START, run, sgd
+from tests.test_kill_points import fit, one_process  # noqa: F401
+
+ASYNCHRONOUS = [kind for kind in STRATEGIES.values() if not kind.synchronous]
+HOW: dict[str, Any] = {"num_rounds": 4, "inner_optimizer_fn": sgd(momentum=0.9)}
+
+
+@pytest.mark.parametrize("kind", ASYNCHRONOUS)
+@pytest.mark.parametrize("codec", ["none", "int8"])
+def test_undisturbed_it_has_the_bits_of_simulate_in_the_order_of_its_ledger(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, codec: str
+) -> None:
+    order: list[int] = []
+    strategy, how = kind(sync_every=2), HOW | {"compression": codec}
+    rounds, losses, master, _ = fit(monkeypatch, strategy, None, arrivals=order, **how)
+    outcome = run(strategy, arrivals=order, **how)
+    assert rounds == [1, 2, 3, 4]
+    assert losses == [report["loss"] for report in outcome.history]
+    assert torch.equal(master["vector"], outcome.master)
+
+
+class Ledgers:
+    """What each master of a run has merged, in order, and where it began."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.masters: list[AsynchronousMaster] = []
+        self.merged: dict[int, list[tuple[int, int, int, Tensor]]] = {}
+        self.began: dict[int, int] = {}
+        take, load = AsynchronousMaster.take, AsynchronousMaster.load_state_dict
+
+        def taking(master: Any, rank: int, version: int, push: Any, seen: Any = None) -> bool:
+            self._met(master)
+            kept, place = push.clone(), master.version
+            merges = take(master, rank, version, push, seen)
+            if merges:
+                self.merged[id(master)].append((place, rank, version, kept))
+            return merges
+
+        def loading(master: Any, state: Any) -> None:
+            load(master, state)
+            self._met(master)
+            self.began[id(master)] = master.version
+
+        monkeypatch.setattr(AsynchronousMaster, "take", taking)
+        monkeypatch.setattr(AsynchronousMaster, "load_state_dict", loading)
+
+    def _met(self, master: AsynchronousMaster) -> None:
+        if id(master) not in self.merged:
+            self.masters.append(master)
+            self.merged[id(master)], self.began[id(master)] = [], 0
+
+    def lineage(self) -> list[tuple[int, int, int, Tensor]]:
+        """The pushes that are in the last master: of each one before it, those up to its end."""
+        entries: list[tuple[int, int, int, Tensor]] = []
+        for master in self.masters:
+            entries = [entry for entry in entries if entry[0] < self.began[id(master)]]
+            entries += self.merged[id(master)]
+        return entries
+
+
+@pytest.mark.parametrize("strategy", [Asynchronous(), BoundedAdvance(max_advance=0)], ids=repr)
+@pytest.mark.parametrize("die_at", [4, 9, 15, 22, 30, 39, 49])
+def test_wherever_the_coordinator_is_killed_no_push_counts_twice(
+    monkeypatch: pytest.MonkeyPatch, strategy: Any, die_at: int
+) -> None:
+    ledgers = Ledgers(monkeypatch)
+    rounds, _, master, office = fit(monkeypatch, strategy, die_at, **HOW)
+    assert rounds == [1, 2, 3, 4]
+    assert len(office.coordinators) == 2
+    entries = ledgers.lineage()
+    assert len({(rank, version) for _, rank, version, _ in entries}) == len(entries)
+    assert [place for place, *_ in entries] == list(range(8))
+    w = torch.from_numpy(START).clone()
+    for *_, push in entries:
+        w += push
+    assert torch.equal(master["vector"], w)
