@@ -204,7 +204,7 @@ class Learner:
 
     def _schedule(self, round: int) -> None:
         """The learning rate of `round`, also where rounds before it were not walked."""
-        steps, self._scheduled = round - self._scheduled, round
+        steps, self._scheduled = round - self._scheduled, max(round, self._scheduled)
         if self._scheduler is None:
             return
         with warnings.catch_warnings():

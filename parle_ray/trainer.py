@@ -16,7 +16,7 @@ from parle_ray.execution import Execution
 from parle_ray.progress import Progress
 from parle_ray.runs import checkpoint
 from parle_ray.runs.keeper import Keeper
-from parle_ray.runs.reports import Report, Reports, read
+from parle_ray.runs.reports import ARRIVALS, Report, Reports, read
 from parle_ray.runs.resume import newest
 from parle_ray.runs.run_folder import RunFolder, versions
 from parle_ray.runs.spec import settings, spec
@@ -211,6 +211,9 @@ class ParleTrainer:
         round, resume = newest(run, self._task, made_with, say)
         reports = Reports(run, say)
         reports.keep_until(round)
+        ledger = Reports(run, say, ARRIVALS)
+        if ledger.all:
+            ledger.keep_until(round)
         if self._task.num_rounds is not None and round >= self._task.num_rounds:
             say(f"nothing is left to train: {round} of {self._task.num_rounds} rounds are done")
             return folder.result(reports.all)
@@ -222,19 +225,22 @@ class ParleTrainer:
         kept = config.checkpoint_config.num_to_keep if config.checkpoint_config else None
         callbacks: list[Any] = list(config.callbacks or ())
         keeper = Keeper(run, made_with, kept or KEEP, let_go=supervisor.let_go, say=say)
-        with reports, keeper:
+        with reports, ledger, keeper:
             for report in supervisor.run(
                 resume=resume,
                 checkpoint_every=self._checkpoint_every,
                 evaluate_every=self._evaluate_every,
             ):
-                cut = report.pop("cut", None)
+                cut, arrivals = report.pop("cut", None), report.pop("arrivals", None)
                 news = report.get("round", 0) > reports.last_round
                 if news:
                     reports.append(report)
+                if news and arrivals:
+                    ledger.append({"round": report["round"], "arrivals": arrivals})
                 if cut is not None:
                     keeper.keep(cut)
                     reports.flush()
+                    ledger.flush()
                 keeper.check()
                 if not news:  # a cut alone, or a round that a new coordinator has closed again
                     continue

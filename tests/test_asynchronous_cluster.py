@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 
 from parle_ray.asynchronous import AsynchronousMaster
+from parle_ray.cluster.states import Resume
+from parle_ray.cluster.wire import unpack_tree
+from parle_ray.runs.trial import misfit
 from parle_ray.strategies import STRATEGIES, Asynchronous, BoundedAdvance
-from tests.problems import START, run, sgd
+from tests.fake_ray import FakeRay
+from tests.problems import START, run, sgd, task
 from tests.test_kill_points import fit, one_process  # noqa: F401
 
 ASYNCHRONOUS = [kind for kind in STRATEGIES.values() if not kind.synchronous]
@@ -68,6 +72,13 @@ class Ledgers:
         return entries
 
 
+def fold(start: Any, entries: list[tuple[int, int, int, Tensor]]) -> Tensor:
+    w = start.clone()
+    for *_, push in entries:
+        w += push
+    return w
+
+
 @pytest.mark.parametrize("strategy", [Asynchronous(), BoundedAdvance(max_advance=0)], ids=repr)
 @pytest.mark.parametrize("die_at", [4, 9, 15, 22, 30, 39, 49])
 def test_wherever_the_coordinator_is_killed_no_push_counts_twice(
@@ -80,7 +91,27 @@ def test_wherever_the_coordinator_is_killed_no_push_counts_twice(
     entries = ledgers.lineage()
     assert len({(rank, version) for _, rank, version, _ in entries}) == len(entries)
     assert [place for place, *_ in entries] == list(range(8))
-    w = torch.from_numpy(START).clone()
-    for *_, push in entries:
-        w += push
-    assert torch.equal(master["vector"], w)
+    assert torch.equal(master["vector"], fold(torch.from_numpy(START), entries))
+
+
+def test_a_resumed_run_goes_on_from_the_master_and_the_replicas_of_its_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuts: list[Resume] = []
+
+    def keep(cut: dict[str, Any]) -> Any:
+        (master,) = FakeRay.get(cut["master"])
+        replicas = {rank: FakeRay.get(ref) for rank, ref in cut["replicas"].items()}
+        cuts.append(Resume(round=cut["round"], master=master, replicas=replicas))
+        return unpack_tree(master)
+
+    monkeypatch.setattr("tests.test_kill_points.taken", keep)
+    strategy = Asynchronous(factor=1.0)
+    _, _, before, _ = fit(monkeypatch, strategy, None, **HOW)
+    longer, ledgers = HOW | {"num_rounds": 7}, Ledgers(monkeypatch)
+    assert misfit(task(strategy, **longer).fitted_to(3), cuts[-1]) is None
+    assert set(cuts[-1].replicas) == {0, 1}
+    rounds, _, master, _ = fit(monkeypatch, strategy, None, resume=cuts[-1], **longer)
+    assert rounds == [5, 6, 7]
+    assert [place for place, *_ in ledgers.lineage()] == list(range(8, 14))
+    assert torch.equal(master["vector"], fold(before["vector"], ledgers.lineage()))

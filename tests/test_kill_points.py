@@ -12,6 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.coordinator import Coordinator
 from parle_ray.cluster.memory import Memory
+from parle_ray.cluster.states import Resume
 from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import unpack_tree
@@ -95,6 +96,7 @@ def fit(
     strategy: Strategy,
     die_at: int | None,
     arrivals: list[int] | None = None,
+    resume: Resume | None = None,
     **options: Any,
 ) -> tuple[list[int], list[float], Any, Office]:
     """Rounds, losses, and the state of the master in the last cut; `arrivals` takes the ranks."""
@@ -114,7 +116,7 @@ def fit(
     )
     rounds, losses, master = [], [], None
     with supervisor:
-        for report in supervisor.run(resume=None, checkpoint_every=None, evaluate_every=None):
+        for report in supervisor.run(resume=resume, checkpoint_every=None, evaluate_every=None):
             if arrivals is not None:
                 arrivals += [rank for rank, *_ in report["arrivals"]]
             if "cut" in report:

@@ -27,8 +27,12 @@ class AsynchronousExchange(Exchange):
     def _wanted(self) -> list[tuple[int, int]]:
         return [(rank, self._roll.version) for rank in self._roll.ready]
 
-    def _ask(self, rank: int, round: int) -> None:
+    def deliver(self, parcels: dict[int, Parcel]) -> None:
+        """Send the master as it is, with the roll by which a new coordinator goes on from it."""
         self._opened = self._roll.roll_dict()
+        super().deliver(parcels)
+
+    def _ask(self, rank: int, round: int) -> None:
         self.deliver({rank: self.master.replies()[rank]})
         self._roll.ask(rank)
         super()._ask(rank, round)

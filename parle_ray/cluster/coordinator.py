@@ -196,7 +196,7 @@ class Coordinator:
         """See to it that the open round can be gone on with if this process is lost."""
         if not self._master.replies_all and self._roll.round < self._last:
             state = self._master.state()
-            self._keeping.give(self._roll.round, state, self.exchange.replicas)
+            self._keeping.give(self._roll.version, state, self.exchange.replicas)
 
     def _close(self) -> dict[str, Any]:
         heard = self.exchange.heard

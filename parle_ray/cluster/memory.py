@@ -117,7 +117,7 @@ class Memory:
             generation: that asked for the walk.
 
         Raises:
-            Superseded: the walk is lost, as the replica starts anew.
+            Superseded: the walk is lost.
         """
         with self._changed:
             self._changed.wait_for(
@@ -152,7 +152,7 @@ class Memory:
             What is handed over.
 
         Raises:
-            Superseded: the replica starts anew.
+            Superseded: the walk is lost.
         """
         with self._changed:
             if generation < self._least:
@@ -173,8 +173,11 @@ class Memory:
                 self._states[round] = generation, states
                 _keep_last(self._states)
 
-    def stand(self, generation: int) -> Standing:
+    def stand(self, generation: int, *, ends_walk: bool = False) -> Standing:
         """Where the replica is; from here on it refuses the questions of older generations.
+
+        Args:
+            ends_walk: nobody will ask for what is being walked, or send what it waits for.
 
         Raises:
             Superseded: the question itself is of an older one.
@@ -183,6 +186,9 @@ class Memory:
             if generation < self._generation:
                 raise Superseded
             self._generation = generation
+            if ends_walk:
+                self._least = generation
+                self._changed.notify_all()
             told = {k: held.generation for k, held in self._replies.items() if held.whole}
             kept = {k: generation for k, (generation, _) in self._states.items()}
             return Standing(told | kept, self._newest, list(self._answers), self._next)

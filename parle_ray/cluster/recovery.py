@@ -66,15 +66,21 @@ def choose(
 def newest(standings: Mapping[int, Standing], begun_at: int | None) -> Beginning | None:
     """The beginning of an asynchronous run: the newest master that a replica was sent.
 
-    Everybody goes on from there, once its walk has ended. What it pushes then is not asked for
-    again: either this master has it already, or it is lost, so no push counts twice.
+    Everybody goes on from there. What it has pushed is not asked for again: either this master has
+    it already, or it is lost with the walk that is under way, so no push counts twice.
 
     Args:
         begun_at: the version at which the last coordinator began, if its state is still there.
     """
     begin = choose(standings, sys.maxsize, begun_at)
-    started = [rank for rank, standing in standings.items() if standing.next is not None]
-    return begin and replace(begin, fits=sorted(started))
+    if begin is None:
+        return None
+    fits = [
+        rank
+        for rank, standing in standings.items()
+        if standing.next is not None and standing.newest <= begin.round
+    ]
+    return replace(begin, fits=sorted(fits))
 
 
 def ask_all(

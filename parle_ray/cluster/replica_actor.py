@@ -226,7 +226,7 @@ class ReplicaActor:
     @ray.method(concurrency_group="delivery")
     def stand(self, generation: int) -> Standing:
         """Where this replica is, for a new coordinator."""
-        return self.memory.stand(generation)
+        return self.memory.stand(generation, ends_walk=not self._task.strategy.synchronous)
 
     @ray.method(concurrency_group="delivery")
     def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:

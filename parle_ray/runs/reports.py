@@ -12,6 +12,8 @@ from parle_ray.runs.attempts import Attempts
 from parle_ray.runs.storage import Folder, LocalFolder
 
 NAME = "result.json"
+ARRIVALS = "arrivals.json"
+"""Of an asynchronous run: a line a round too, with the ledger of its pushes in their order."""
 REWRITE_S = 5.0
 """How often the file is written anew where it cannot grow."""
 
@@ -27,6 +29,7 @@ class Reports:
     Args:
         run: the run folder.
         say: takes a line for the user.
+        name: of the file.
         clock: seconds; for tests.
 
     Attributes:
@@ -37,11 +40,12 @@ class Reports:
         self,
         run: Folder,
         say: Callable[[str], None],
+        name: str = NAME,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run, self._clock = run, clock
-        self._attempts = Attempts(NAME, say)
-        self.all = read(run)
+        self._run, self._name, self._clock = run, name, clock
+        self._attempts = Attempts(name, say)
+        self.all = read(run, name)
         self._num_written = len(self.all)
         self._written_at = clock()
 
@@ -89,21 +93,21 @@ class Reports:
     def _append(self) -> None:
         assert isinstance(self._run, LocalFolder)
         try:
-            self._run.append(NAME, _lines(self.all[-1:]))
+            self._run.append(self._name, _lines(self.all[-1:]))
         except OSError as error:
-            raise StorageError(f"{self._run}/{NAME} cannot be written: {error}") from error
+            raise StorageError(f"{self._run}/{self._name} cannot be written: {error}") from error
         self._num_written += 1
 
     def _rewrite(self) -> None:
         self._written_at = self._clock()
         try:
-            self._run.write(NAME, _lines(self.all))
+            self._run.write(self._name, _lines(self.all))
         except OSError as error:
-            raise StorageError(f"{self._run}/{NAME} cannot be written: {error}") from error
+            raise StorageError(f"{self._run}/{self._name} cannot be written: {error}") from error
         self._num_written = len(self.all)
 
 
-def read(run: Folder) -> list[Report]:
+def read(run: Folder, name: str = NAME) -> list[Report]:
     """The reports in a run folder, up to the first line that is none.
 
     A torn last line, left by a kill, is such a line.
@@ -112,14 +116,14 @@ def read(run: Folder) -> list[Report]:
         StorageError: the file is there and cannot be read.
     """
     try:
-        return parse(run.read(NAME))
+        return parse(run.read(name), ledger=name == ARRIVALS)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise StorageError(f"{run}/{NAME} cannot be read: {error}") from error
+        raise StorageError(f"{run}/{name} cannot be read: {error}") from error
 
 
-def parse(content: bytes) -> list[Report]:
+def parse(content: bytes, *, ledger: bool = False) -> list[Report]:
     """The reports in lines of the file, up to the first that is none."""
     found: list[Report] = []
     for line in content.decode(errors="replace").split("\n"):
@@ -127,16 +131,18 @@ def parse(content: bytes) -> list[Report]:
             report = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not _is_report(report):
+        if not _has_round(report) or not (ledger or _is_report(report)):
             break
         found.append(report)
     return found
 
 
-def _is_report(line: Any) -> bool:
-    """Whether it has the number of a round and, beside it, numbers alone."""
-    if not isinstance(line, dict) or type(line.get("round")) is not int or line["round"] < 1:
-        return False
+def _has_round(line: Any) -> bool:
+    return isinstance(line, dict) and type(line.get("round")) is int and line["round"] >= 1
+
+
+def _is_report(line: Report) -> bool:
+    """Whether there are numbers alone."""
     return all(
         value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
         for value in line.values()

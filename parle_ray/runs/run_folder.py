@@ -4,6 +4,7 @@ storage_path/name/
     config.yaml           what was asked for; from the command line, as `--config` reads it
     environment.json      the versions that ran, and the command
     result.json           one JSON line a round, readable while it runs: see `reports`
+    arrivals.json         of an asynchronous strategy, the ledger: see `Entry.arrivals`
     metrics.parquet       the same as a table, when the run ends
     checkpoint_000040/    see `checkpoint`
 """

@@ -35,6 +35,7 @@ from parle_ray.strategies import (
     Strategy,
     TailAveraging,
 )
+from parle_ray.strategies import STRATEGIES as BY_NAME
 from tests.cluster import task
 
 STRATEGIES: dict[str, Strategy] = {
@@ -77,6 +78,24 @@ def test_fit_gives_the_bits_of_simulate(trainer: Any, name: str, num_replicas: i
     strategy = STRATEGIES[name]
     result = trainer(strategy, num_replicas).fit()
     outcome = simulate(strategy=strategy, num_replicas=num_replicas, **task.arguments())
+    assert torch.equal(master_of(result), outcome.model)
+    told = {k: v for k, v in outcome.history[-1].items() if k in result.metrics}
+    assert {k: result.metrics[k] for k in told} == told
+
+
+SCHEMES = [kind(sync_every=4) for kind in BY_NAME.values() if not kind.synchronous]
+
+
+@pytest.mark.parametrize(
+    "strategy", [SCHEMES[0], *(pytest.param(s, marks=nightly) for s in SCHEMES[1:])], ids=repr
+)
+def test_an_asynchronous_fit_gives_the_bits_of_simulate_in_the_order_of_its_ledger(
+    trainer: Any, strategy: Strategy
+) -> None:
+    result = trainer(strategy, 3).fit()
+    lines = (Path(result.path) / "arrivals.json").read_text().splitlines()
+    order = [rank for line in lines for rank, *_ in json.loads(line)["arrivals"]]
+    outcome = simulate(strategy=strategy, num_replicas=3, arrivals=order, **task.arguments())
     assert torch.equal(master_of(result), outcome.model)
     told = {k: v for k, v in outcome.history[-1].items() if k in result.metrics}
     assert {k: result.metrics[k] for k in told} == told
