@@ -14,7 +14,7 @@ quickstart: install
 test: lint fast
 	$(BIN)/python -m pytest -m "ray and not nightly" tests
 
-nightly: install-test
+nightly: $(VENV)/installed-nightly
 	$(BIN)/python -m pytest -m nightly tests
 
 fast: install-test
@@ -37,6 +37,10 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-test: $(VENV)/installed tests/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/installed-nightly: $(VENV)/installed-test tests/requirements-nightly.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-nightly.txt
 	@touch $@
 
 clean:

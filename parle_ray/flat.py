@@ -72,6 +72,15 @@ class FlatModule:
             start = stop
         return FlatModule(self.module)
 
+    def gather_gradients(self) -> None:
+        """Copy home the gradients that others keep, as after `zero_grad(set_to_none=True)`."""
+        for p, home in zip(self.parameters, self.split(self.gradient), strict=True):
+            if p.grad is None:
+                home.zero_()
+            elif p.grad.data_ptr() != home.data_ptr():
+                home.copy_(p.grad)
+            p.grad = home
+
     def check_views(self) -> None:
         """Notice that somebody replaced a parameter or a gradient behind the vectors' back.
 

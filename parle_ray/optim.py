@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from parle_ray.errors import InputError, all_diverged
+from parle_ray.execution import map_tensors
 from parle_ray.flat import FlatModule
 from parle_ray.fold import Fold
 from parle_ray.replica import Replica, Reply
@@ -32,6 +33,10 @@ class ReplicaOptimizer(Optimizer):
 
     Do not wrap the model in DistributedDataParallel: replicas walk apart on purpose.
 
+    Gradients may be accumulated, clipped, and set to None between steps. A step that a
+    `torch.amp.GradScaler` leaves out, because of an infinite gradient, still counts as one of
+    the L, so that all replicas exchange at the same step.
+
     Args:
         model: on its device already; its parameters become views of one vector.
         inner: the optimiser of the local steps, on this model's parameters. Its `param_groups`
@@ -43,12 +48,16 @@ class ReplicaOptimizer(Optimizer):
 
     Attributes:
         master: `(num_params,)`, the master parameters. `swap_master` puts them into the model.
+        shows_master: whether `swap_master` has put them there.
+        steps: taken or left out so far.
 
     Raises:
         InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel; or
             it is asynchronous.
         Diverged: no replica has finite parameters left.
     """
+
+    _step_supports_amp_scaling = True  # torch's word: GradScaler calls step() in any case
 
     def __init__(
         self,
@@ -77,11 +86,12 @@ class ReplicaOptimizer(Optimizer):
         self._world = dist.get_world_size() if dist.is_initialized() else 1
         if self._world > 1:
             dist.broadcast(self._flat.vector, src=0)
-        rank = dist.get_rank() if self._world > 1 else 0
-        self._replica = Replica(self._flat, inner, strategy, rank, self._world)
+        self._rank = dist.get_rank() if self._world > 1 else 0
+        self._replica = Replica(self._flat, inner, strategy, self._rank, self._world)
         self.master = self._flat.vector.clone()
         self._master_state = strategy.init_master(self.master)
-        self._steps = 0
+        self.shows_master = False
+        self.steps = 0
         self._fold = Fold(self.master)
         self._under_way: tuple[Any, list[Tensor]] | None = None
 
@@ -98,7 +108,7 @@ class ReplicaOptimizer(Optimizer):
     @property
     def round(self) -> int:
         """The round that is open."""
-        return self._steps // self._strategy.sync_every
+        return self.steps // self._strategy.sync_every
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set the gradients to zero, in place: they are views of the flat gradient."""
@@ -111,12 +121,25 @@ class ReplicaOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        round = self.round
-        self._replica.local_step(round)
-        self._steps += 1
-        if self._steps % self._strategy.sync_every == 0:
-            self._exchange(round)
+        self._flat.gather_gradients()
+        scale = getattr(self, "grad_scale", None)  # a GradScaler's, as is found_inf
+        if scale is not None:
+            self._flat.gradient.div_(scale)
+        if not getattr(self, "found_inf", False):
+            self._replica.local_step(self.round)
+        self.leave_out()
         return loss
+
+    @torch.no_grad()
+    def leave_out(self) -> None:
+        """Count a step that a loop has left out, as one does whose gradient was infinite.
+
+        Every replica must count the same steps, since it is at a step that they exchange.
+        """
+        round = self.round
+        self.steps += 1
+        if self.steps % self._strategy.sync_every == 0:
+            self._exchange(round)
 
     def _exchange(self, round: int) -> None:
         if self._strategy.overlaps:
@@ -168,28 +191,45 @@ class ReplicaOptimizer(Optimizer):
         mine = self._flat.vector.clone()
         self._flat.vector.copy_(shown)
         shown.copy_(mine)
+        self.shows_master = not self.shows_master
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """The inner optimiser's, the replica's and the master's; waits for the exchange."""
+        shown = self.shows_master
+        if shown:
+            self.swap_master()
         self._merge(self.round - 1)
-        return {
+        state = {
             "inner": self.inner.state_dict(),
+            "rank": self._rank,
             "replica": self._replica.state,
             "fresh": self._replica.fresh,
             "vector": self._flat.vector,
             "master": self.master,
             "master_state": self._master_state,
-            "steps": self._steps,
+            "steps": self.steps,
         }
+        if shown:  # the tensors above are views, which the next line would exchange
+            state = map_tensors(Tensor.clone, state)
+            self.swap_master()
+        return state
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
-        """Go on from a saved state, the model's parameters included."""
-        self.inner.load_state_dict(state_dict["inner"])
-        self._flat.vector.copy_(state_dict["vector"])
-        self._replica.take({k: v.clone() for k, v in state_dict["replica"].items()})
-        self._replica.fresh = state_dict["fresh"]
+        """Go on from a saved state, the model's parameters included.
+
+        That of another rank, where a loop saves one for all, gives the master and the inner
+        optimiser's state; this replica starts from them, as one does that replaces a lost one.
+        """
         self.master.copy_(state_dict["master"])
         self._master_state = {k: v.clone() for k, v in state_dict["master_state"].items()}
-        self._steps = state_dict["steps"]
+        if state_dict.get("rank", self._rank) == self._rank:
+            self._flat.vector.copy_(state_dict["vector"])
+            self._replica.take({k: v.clone() for k, v in state_dict["replica"].items()})
+            self._replica.fresh = state_dict["fresh"]
+        else:
+            self._replica.start_from(self.master)
+        self.inner.load_state_dict(state_dict["inner"])
+        self.steps = state_dict["steps"]
+        self.shows_master = False
         self._under_way = None
