@@ -23,6 +23,7 @@ PAGES = {
 PYTHON = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 RUN_BY = {
     "README.md": "cluster/test_readme.py",
+    "docs/dashboards.md": "test_trackers.py",
     "docs/extending.md": "test_extending.py",
     "docs/migration.md": "test_migration.py",
     "docs/reliability.md": "cluster/test_chaos.py",
