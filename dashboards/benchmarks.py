@@ -1,9 +1,12 @@
-"""The figure of a benchmark: a point for every contestant, with its spread."""
+"""Figures of comparisons: a point for every contestant, with its spread; a curve for each."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.figures import COLOURS, empty
+
+DASHES = ["solid", "dash", "dot"]
+"""More curves than colours: those after them take the same colours with other lines."""
 
 
 def comparison(title: str, axis: str, rows: pd.DataFrame) -> go.Figure:
@@ -32,3 +35,19 @@ def comparison(title: str, axis: str, rows: pd.DataFrame) -> go.Figure:
     if (rows["median"] > 0).all():
         figure.update_xaxes(type="log")
     return figure
+
+
+def curves(points: pd.DataFrame, x: str, y: str) -> go.Figure:
+    """Both axes logarithmic.
+
+    Args:
+        points: columns curve, x and y.
+        x, y: what they are.
+    """
+    figure = empty("", y, x).update_layout(height=520)
+    for i, (name, rows) in enumerate(points.groupby("curve", sort=False)):
+        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+        figure.add_scatter(
+            x=rows["x"], y=rows["y"], name=name, mode="lines", line={"color": colour, "dash": dash}
+        )
+    return figure.update_xaxes(type="log").update_yaxes(type="log")

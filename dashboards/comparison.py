@@ -5,11 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.benchmarks import comparison
+from dashboards.benchmarks import DASHES, comparison
 from dashboards.figures import COLOURS, empty
-
-DASHES = ["solid", "dash", "dot"]
-"""More methods than colours: those after them take the same colours with other lines."""
 
 AXES = {
     "train_s": "seconds of training",
