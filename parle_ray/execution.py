@@ -21,7 +21,10 @@ class Execution:
             the module's own dtype. None is full precision.
         compile: True, or the name of a backend, runs the module through `torch.compile`.
         channels_last: 4-D inputs are laid out channels last, which convolutions on GPUs prefer.
-        num_threads: CPU threads of the replica; None takes its CPUs, 1 outside Ray.
+        num_threads: CPU threads of each process; None takes the replica's CPUs, 1 outside Ray.
+        num_processes: of a replica, on one node, with a GPU each if it has GPUs: each takes a part
+            of every mini-batch, and their gradients are averaged. `loss_fn` should be a mean over
+            the examples. One process comes to the same bits, part by part.
     """
 
     device: str | None = None
@@ -29,6 +32,7 @@ class Execution:
     compile: bool | str = False
     channels_last: bool = False
     num_threads: int | None = None
+    num_processes: int = 1
 
     def __post_init__(self) -> None:
         if self.autocast not in (None, "bfloat16"):
@@ -38,6 +42,8 @@ class Execution:
             )
         if self.num_threads is not None and self.num_threads < 1:
             raise InputError(f"num_threads must be >= 1, got {self.num_threads}")
+        if self.num_processes < 1:
+            raise InputError(f"num_processes must be >= 1, got {self.num_processes}")
 
     def resolve_device(self) -> torch.device:
         """The device this process computes on.

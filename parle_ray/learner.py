@@ -15,6 +15,7 @@ from parle_ray.generators import Generators
 from parle_ray.replica import Replica, Reply
 from parle_ray.stream import BatchStream
 from parle_ray.task import Task
+from parle_ray.team import Alone, Team
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,13 @@ class Learner:
 
     Attributes:
         task: from `start` on; its functions may be replaced between two steps.
+        team: the processes of this replica; without others, this one computes their parts.
     """
 
     def __init__(self, task: Task, rank: int, incarnation: int = 0) -> None:
         self.rank = rank
+        size = task.execution.num_processes
+        self.team = Alone(size) if size > 1 else Team()
         self._device = task.execution.resolve_device()
         self._flat = task.build(self._device)
         cuda = self._device.type == "cuda"
@@ -116,7 +120,7 @@ class Learner:
         self._schedule(round)
         with self._generators:
             if not overlaps:
-                replica.begin(round, self._read(receive()))
+                replica.begin(round, self._hear(receive))
             lr = float(replica.inner.param_groups[0]["lr"])
             for _ in range(self.task.strategy.sync_every):
                 loss, size = self._gradient()
@@ -124,10 +128,10 @@ class Learner:
                 losses.append(loss)
                 samples += size
             if overlaps:
-                alive = replica.end(round, self._read(receive()))
+                alive = replica.end(round, self._hear(receive))
         if self.task.strategy.synchronous:  # else the next walk may be one of this round again
             self._schedule(round + 1)
-        mean_loss = torch.stack(losses).mean().item()
+        mean_loss = self.team.losses(torch.stack(losses)).mean().item()
         return Answer(self._push(round) if alive else None, mean_loss, lr, samples)
 
     def settle(self, round: int, reply: Reply) -> None:
@@ -168,6 +172,16 @@ class Learner:
         if self._end and state["end"]:
             self._end.load_state_dict(state["end"])
 
+    def _hear(self, receive: Callable[[], Reply]) -> Reply:
+        """The reply, which the whole team gets to know, or that there will be none."""
+        try:
+            reply = self._read(receive())
+        except BaseException:
+            self.team.tell(None)
+            raise
+        self.team.tell(reply)
+        return reply
+
     def _read(self, reply: Reply) -> Reply:
         """The reply on this replica's device, decoded if it travelled as a code."""
         if self._end is None:
@@ -188,9 +202,14 @@ class Learner:
 
     def _gradient(self) -> tuple[Tensor, int]:
         """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""
+        batch, gradient = self._stream.next(), self._flat.gradient
+        gradient.zero_()
+        return self.team.gradient(gradient, batch, self._backward), num_samples(batch)
+
+    def _backward(self, batch: Any) -> Tensor:
+        """Add the gradient of a batch to `flat.gradient`; its loss."""
         execution = self.task.execution
-        batch = execution.place(self._stream.next(), self._device)
-        self._flat.gradient.zero_()
+        batch = execution.place(batch, self._device)
         with execution.precision(self._device):
             loss = self.task.loss_fn(self._module, batch)
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
@@ -200,7 +219,7 @@ class Learner:
                 "reduce it with .mean() and keep it out of torch.no_grad()"
             )
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), num_samples(batch)
+        return loss.detach()
 
     def _schedule(self, round: int) -> None:
         """The learning rate of `round`, also where rounds before it were not walked."""

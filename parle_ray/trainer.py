@@ -206,7 +206,8 @@ class ParleTrainer:
         say: Callable[[str], None],
     ) -> Result:
         config, run = self._run_config, folder.folder
-        resources = placement.replica_resources(self._scaling)
+        processes = self._task.execution.num_processes
+        resources = placement.replica_resources(self._scaling, processes)
         made_with = spec(self._task, self._config, resources)
         round, resume = newest(run, self._task, made_with, say)
         reports = Reports(run, say)

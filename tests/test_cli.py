@@ -62,6 +62,10 @@ MISTAKES = {
     "train --execution.device gpu --num_rounds 1": ["execution.device", "'gpu'", "cuda"],
     "train --execution.autocast float16 --num_rounds 1": ["autocast", "bfloat16"],
     "train --gpus_per_replica 1.5 --num_rounds 1": ["gpus_per_replica", "1.5"],
+    "train --gpus_per_replica 1 --execution.num_processes 2 --num_rounds 1": [
+        "gpus_per_replica must be >= execution.num_processes = 2, or 0, got 1"
+    ],
+    "plan --execution.num_processes 2": ["execution.num_processes", "give step_s"],
     "train --seed -1 --num_rounds 1": ["seed must be >= 0, got -1"],
     "train --name ../x --num_rounds 1": ["name", "'../x'", "storage_path"],
     "train --config nowhere.yaml": ["config", "nowhere.yaml"],

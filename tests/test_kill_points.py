@@ -29,6 +29,7 @@ MODULES = [
     "branches",
     "evaluations",
     "replica_actor",
+    "mates",
 ]
 DRIVERS = ["supervisor", "crew", "hiring", "recovery", "reports", "undertaker", "watch"]
 NUM_ROUNDS = 2
@@ -40,23 +41,23 @@ class Office:
     def __init__(self, die_at: int | None) -> None:
         self._die_at = die_at
         self.coordinators: list[Process] = []
-        self._hired: list[Actor] = []
+        self.hired: list[Actor] = []
 
     def hire(self, kind: Any, role: str, *args: Any, **options: Any) -> Actor:
         process = Process()
         if kind is Coordinator:
             process.die_at = self._die_at if not self.coordinators else None
             self.coordinators.append(process)
-        self._hired.append(Actor(kind, args, process))
-        return self._hired[-1]
+        self.hired.append(Actor(kind, args, process))
+        return self.hired[-1]
 
     def dismiss(self, actors: list[Actor]) -> None:
         for actor in actors:
             FakeRay.kill(actor)
 
     def dismiss_all(self) -> None:
-        self.dismiss(self._hired)
-        for actor in self._hired:
+        self.dismiss(self.hired)
+        for actor in self.hired:
             actor.end()
 
 
@@ -84,6 +85,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         (nodes, "on_node"),
         (nodes, "on_this_node"),
         (branches, "on_node"),
+        (importlib.import_module("parle_ray.cluster.mates"), "on_node"),
     ):
         monkeypatch.setattr(module, name, lambda *args, **options: {})
     monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n, in_order: [None] * n)
@@ -101,8 +103,9 @@ def fit(
 ) -> tuple[list[int], list[float], Any, Office]:
     """Rounds, losses, and the state of the master in the last cut; `arrivals` takes the ranks."""
     office = Office(die_at)
-    for module in ("supervisor", "branches"):
+    for module in ("supervisor", "branches", "mates"):
         monkeypatch.setattr(f"parle_ray.cluster.{module}.Hiring", lambda run: office)
+    max_failures, say = options.pop("max_failures", 0), options.pop("say", lambda line: None)
     given = {"num_rounds": NUM_ROUNDS, "inner_optimizer_fn": sgd(momentum=0.9)} | options
     ours = task(strategy, **given)
     supervisor = Supervisor(
@@ -110,8 +113,8 @@ def fit(
         name="run",
         scaling=ScalingConfig(num_workers=2),
         shards=1,
-        max_failures=0,
-        say=lambda line: None,
+        max_failures=max_failures,
+        say=say,
         reason=lambda: None,
     )
     rounds, losses, master = [], [], None

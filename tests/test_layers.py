@@ -13,11 +13,20 @@ PACKAGE = Path(parle_ray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS: list[set[str]] = [
-    {"errors", "lazy_dynamo", "flat", "schedules", "equations", "compression", "membership"},
+    {
+        "errors",
+        "lazy_dynamo",
+        "flat",
+        "spread",
+        "schedules",
+        "equations",
+        "compression",
+        "membership",
+    },
     {"fold"},
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
-    {"generators", "stream", "execution", "task"},
+    {"generators", "stream", "execution", "task", "team", "group"},
     {"learner", "master", "asynchronous", "race"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},

@@ -132,6 +132,7 @@ def test_a_schedule_without_a_length_is_refused_when_it_is_asked() -> None:
     [
         ({"autocast": "float16"}, "autocast must be 'bfloat16' or None, got 'float16'"),
         ({"num_threads": 0}, "num_threads must be >= 1, got 0"),
+        ({"num_processes": 0}, "num_processes must be >= 1, got 0"),
     ],
 )
 def test_an_execution_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:

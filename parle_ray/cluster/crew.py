@@ -48,6 +48,7 @@ class Crew:
         scaling: Ray Train's; `num_workers` is the number of replicas, or the fewest with which
             the run starts and the most that it may grow to.
         in_order: see `placement.scheduling`.
+        num_processes: of each replica.
         max_failures: how many may be lost and replaced; -1 is no limit.
         say: takes a line for the user.
 
@@ -61,6 +62,7 @@ class Crew:
         task: ray.ObjectRef,
         scaling: ScalingConfig,
         *,
+        num_processes: int,
         in_order: bool,
         max_failures: int,
         say: Callable[[str], None],
@@ -68,7 +70,7 @@ class Crew:
         self._hiring, self._task, self._say = hiring, task, say
         self._max_failures, self.failures = max_failures, 0
         n, self._fewest = placement.num_replicas(scaling), placement.fewest_replicas(scaling)
-        self._resources = placement.replica_resources(scaling)
+        self._resources = placement.replica_resources(scaling, num_processes)
         placement.check_room(self._resources, self._fewest)
         self._scheduling = placement.scheduling(
             scaling.placement_strategy, self._resources, n, in_order=in_order
@@ -123,7 +125,7 @@ class Crew:
             why = "the user's code failed, which is tried once more: " + str(why).splitlines()[0]
         self._hiring.dismiss([post.actor])
         if post.info is not None:
-            found = bury(post.info["node"], post.info["pid"], post.info["oom_kills"])
+            found = bury(post.info["node"], post.info["pids"], post.info["oom_kills"])
             why = f"{why}: {found}" if found else why
         if 0 <= self._max_failures < self.failures:
             raise ClusterError(

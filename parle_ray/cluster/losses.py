@@ -1,14 +1,20 @@
 """What Ray says of a failure, in the words of this project."""
 
-from typing import Any
+import traceback
+from typing import Any, NoReturn
 
 from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
 
-from parle_ray.errors import UserCodeError
+from parle_ray.errors import InputError, UserCodeError
+from parle_ray.team import TeamBroken
 
 
 class Hangs(RayError):
     """An actor that is there and does nothing; the message is a clause."""
+
+
+class MateLost(RayError):
+    """A process of a replica is lost, beside the one that says so; the message is a clause."""
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -28,7 +34,7 @@ def reason_of(error: BaseException) -> str | UserCodeError:
     cause = cause_of(error)
     if isinstance(cause, UserCodeError):
         return cause
-    if isinstance(cause, RayActorError | ObjectLostError):
+    if isinstance(cause, RayActorError | ObjectLostError | MateLost):
         return why_lost(cause)
     raise cause
 
@@ -36,7 +42,7 @@ def reason_of(error: BaseException) -> str | UserCodeError:
 def why_lost(error: BaseException) -> str:
     """What Ray knows of the end of an actor, in a clause."""
     text = str(error)
-    if isinstance(error, Hangs):
+    if isinstance(error, Hangs | MateLost):
         return text
     if "running low on memory" in text or "OUT_OF_MEMORY" in text:
         return "Ray ended it as its node was running out of memory"
@@ -46,3 +52,12 @@ def why_lost(error: BaseException) -> str:
         code = text.split("with an exit code")[1].split(".")[0].strip()
         return f"its process ended with exit code {code}"
     return "its process died"
+
+
+def explain(who: str, when: str, error: Exception) -> NoReturn:
+    """Say what went wrong in a replica in a form that survives the way to the driver."""
+    if isinstance(error, InputError | UserCodeError | RayError | TeamBroken):
+        raise error
+    raise UserCodeError(
+        f"{who}, {when}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+    ) from None

@@ -18,19 +18,19 @@ UNASKED = 1000
 """So many replicas that ask for nothing fit on a node."""
 
 
-def replica_resources(scaling: ScalingConfig) -> dict[str, float]:
+def replica_resources(scaling: ScalingConfig, num_processes: int = 1) -> dict[str, float]:
     """What each replica asks Ray for.
 
-    Where the user says nothing, replicas without a GPU share the cluster's CPUs: a whole one
-    each, or less where there are more replicas than CPUs.
+    Where the user says nothing, replicas share the cluster's CPUs: a whole one for each of their
+    processes, or less where there are not so many; and a process has one GPU, if any.
     """
     given: Any = scaling.resources_per_worker or {}
     asked: dict[str, float] = dict(given)
     if scaling.use_gpu:
-        asked.setdefault("GPU", 1)
+        asked.setdefault("GPU", num_processes)
     if "CPU" not in asked:
         cpus = ray.cluster_resources().get("CPU", 0.0)
-        asked["CPU"] = min(1.0, int(100 * cpus / fewest_replicas(scaling)) / 100)
+        asked["CPU"] = min(num_processes, int(100 * cpus / fewest_replicas(scaling)) / 100)
     return {name: amount for name, amount in asked.items() if amount}
 
 

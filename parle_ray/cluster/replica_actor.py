@@ -1,15 +1,15 @@
 """The door to a `Learner`: one Ray actor, on its own GPU or CPU share."""
 
 import os
-import traceback
 from typing import Any, NoReturn
 
 import numpy as np
 import ray
 import torch
-from ray.exceptions import RayError
 
 from parle_ray import lazy_dynamo
+from parle_ray.cluster.losses import explain
+from parle_ray.cluster.mates import Mates
 from parle_ray.cluster.memory import DEPTH, Held, Memory, Standing, Superseded
 from parle_ray.cluster.states import told_by_reply
 from parle_ray.cluster.stopwatch import Stopwatch
@@ -25,11 +25,11 @@ from parle_ray.cluster.wire import (
     view_all,
 )
 from parle_ray.compression import measure
-from parle_ray.errors import InputError, UserCodeError
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
 from parle_ray.stretches import is_finite, places
 from parle_ray.task import Task
+from parle_ray.team import TeamBroken
 
 
 class ReplicaActor:
@@ -66,9 +66,14 @@ class ReplicaActor:
         """Build model and data; what the coordinator needs to know of them."""
         try:
             task: Task = ray.get(self._task_ref)
-            torch.set_num_threads(task.execution.num_threads or _cpus())
+            execution = task.execution
+            threads = max(1, _cpus() // execution.num_processes)
+            torch.set_num_threads(execution.num_threads or threads)
             self._task = task
+            seat = self.rank, self._incarnation, threads
+            self._mates = Mates((task, self._task_ref), *seat)
             self.learner = Learner(task, self.rank, self._incarnation)
+            pids = self._mates.join(self.learner)
         except Exception as error:
             self._explain("setup", error)
         context = ray.get_runtime_context()
@@ -76,7 +81,7 @@ class ReplicaActor:
             "batches_per_pass": self.learner.batches_per_pass,
             "sizes": self.learner.sizes,
             "node": context.get_node_id(),
-            "pid": os.getpid(),
+            "pids": [os.getpid(), *pids],
             "oom_kills": oom_kills(),
             "gpu": (ray.get_gpu_ids() or [None])[0],
         }
@@ -109,6 +114,7 @@ class ReplicaActor:
             self.learner.start(task, task.round_of(round), vector)
             if state:
                 self.learner.load_state_dict(unpack_tree(ray.get(state[0])))
+            self._mates.start(batches_per_pass, round, master, state)
             self.memory.start(round)
         except Exception as error:
             self._explain("start", error)
@@ -133,6 +139,7 @@ class ReplicaActor:
                 seen, reply = self.memory.take(generation, round)
             return reply
 
+        self._mates.walk(round)
         try:
             answer = self.learner.play(self._task.round_of(round), receive)
         except Superseded:
@@ -257,13 +264,9 @@ class ReplicaActor:
         return told_by_reply(held.roll, [Packed(pack(known), dtype_name(known.dtype))])
 
     def _explain(self, when: str, error: Exception) -> NoReturn:
-        """Say what went wrong in a form that survives the way to the driver."""
-        if isinstance(error, InputError | RayError):
-            raise error
-        raise UserCodeError(
-            f"replica {self.rank}, {when}: {type(error).__name__}: {error}\n"
-            f"{traceback.format_exc()}"
-        ) from None
+        """Say what went wrong, or what has become of a process that went wrong."""
+        told = self._mates.why(error) if isinstance(error, TeamBroken) else error
+        explain(repr(self), when, told)
 
 
 def _cpus() -> int:

@@ -16,7 +16,8 @@ from parle_ray.cluster.ending import Ending
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
-from parle_ray.cluster.losses import cause_of, why_lost
+from parle_ray.cluster.losses import MateLost, cause_of, why_lost
+from parle_ray.cluster.mates import SEE_GPUS
 from parle_ray.cluster.memory import Standing
 from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose, newest
 from parle_ray.cluster.shard_actor import ShardActor
@@ -68,6 +69,7 @@ class Supervisor:
             self._hiring,
             self._task_ref,
             scaling,
+            num_processes=task.execution.num_processes,
             in_order=task.tree is not None,
             max_failures=max_failures,
             say=say,
@@ -132,7 +134,7 @@ class Supervisor:
                 stream = self._recover()
         except RayError as error:
             cause = cause_of(error)
-            if not isinstance(cause, RayActorError):
+            if not isinstance(cause, RayActorError | MateLost):
                 raise cause from None
             raise ClusterError(f"an actor was lost: {cause}") from error
 
@@ -325,7 +327,6 @@ class Supervisor:
 
     def _hire_evaluator(self, first: dict[str, Any]) -> Any:
         """Beside the first replica, on its GPU if it has one; Ray repeats what it was lost in."""
-        see_gpus = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
         return self._hiring.hire(
             EvaluatorActor,
             "evaluator",
@@ -336,5 +337,5 @@ class Supervisor:
             max_task_retries=NUM_RETRIES,
             scheduling_strategy=nodes.on_node(first["node"], soft=True),
             concurrency_groups={"export": 1},
-            runtime_env=None if first["gpu"] is None else see_gpus,
+            runtime_env=None if first["gpu"] is None else SEE_GPUS,
         )

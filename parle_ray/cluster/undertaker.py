@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ def oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def bury(node: str, pid: int, oom_kills_before: int) -> str:
-    """End a worker process of a node if it still is one, such as one that is stopped.
+def bury(node: str, pids: Sequence[int], oom_kills_before: int) -> str:
+    """End worker processes of a node if they still are some, such as one that is stopped.
 
     Returns:
         What the node knows of its death: a clause, or an empty string.
     """
     there: Any = ray.remote(num_cpus=0, max_retries=0)(_bury)
-    visit = there.options(scheduling_strategy=on_node(node)).remote(pid, oom_kills_before)
+    visit = there.options(scheduling_strategy=on_node(node)).remote(pids, oom_kills_before)
     try:
         return ray.get(visit, timeout=FINDING_S)
     except (RayError, TimeoutError):
@@ -42,7 +43,7 @@ def end(node: str, pid: int) -> None:
     if node == ray.get_runtime_context().get_node_id():
         _kill(pid)
     else:
-        bury(node, pid, oom_kills_before=0)
+        bury(node, [pid], oom_kills_before=0)
 
 
 def _kill(pid: int) -> None:
@@ -50,8 +51,9 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _bury(pid: int, oom_kills_before: int) -> str:
-    _kill(pid)
+def _bury(pids: Sequence[int], oom_kills_before: int) -> str:
+    for pid in pids:
+        _kill(pid)
     if oom_kills() > oom_kills_before:
         return (
             "the kernel has ended a process of its node for want of memory; give the replica "

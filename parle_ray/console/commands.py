@@ -130,6 +130,8 @@ def make_trainer(
     """
     config = recipe.config
     device = f"{config.gpus_per_replica:g} GPU each" if config.gpus_per_replica else "CPU"
+    if config.execution.num_processes > 1:
+        device += f", {config.execution.num_processes} processes each"
     print(header(recipe, device), flush=True)
     from ray.train import FailureConfig, RunConfig
 

@@ -149,7 +149,8 @@ class Config:
             for all.
         num_rounds: length of the run in exchanges.
         num_epochs: its length in data passes of one replica, instead of num_rounds.
-        gpus_per_replica: 1, a part such as 0.33 to share a GPU, or 0 to train on CPUs.
+        gpus_per_replica: 1, a part such as 0.33 to share a GPU, or 0 to train on CPUs; one for each
+            of execution.num_processes.
         cpus_per_replica: CPUs that Ray reserves for a replica; null shares the cluster's.
         evaluate_every: rounds between evaluations of the master; null: as often as takes little.
         checkpoint_every: rounds between checkpoints; null: about once a minute and at the end.
@@ -215,6 +216,12 @@ class Config:
         if self.gpus_per_replica > 1 and self.gpus_per_replica % 1:
             raise InputError(
                 f"gpus_per_replica must be a whole number or below 1, got {self.gpus_per_replica}"
+            )
+        if 0 < self.gpus_per_replica < self.execution.num_processes > 1:
+            raise InputError(
+                f"gpus_per_replica must be >= execution.num_processes = "
+                f"{self.execution.num_processes}, or 0, got {self.gpus_per_replica:g}; each "
+                "process of a replica has a GPU of its own"
             )
         _check_device(self.execution.device)
         if self.name is not None:

@@ -111,6 +111,11 @@ class PlanConfig:
                 f"shards must be <= nodes, of which there are {nodes}, got {self.shards}; two on "
                 "one node would share its link and gain nothing"
             )
+        if self.step_s is None and self.execution.num_processes > 1:
+            raise InputError(
+                f"execution.num_processes: {self.execution.num_processes} processes of a replica "
+                "are not timed here; give step_s from a run of one replica that has as many"
+            )
         self.scenario(self.largest, self.codecs(CODECS))  # before anything is measured
 
     @property

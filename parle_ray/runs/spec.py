@@ -42,9 +42,10 @@ def spec(task: Task, config: Mapping[str, Any], resources: Mapping[str, float]) 
     """
     known = settings(task)
     own = {k: v for k, v in config.items() if k not in APART | known.keys()}
+    cpus = int(resources.get("CPU", 1)) // task.execution.num_processes
     machine = {
         "device": task.execution.device or ("cuda" if resources.get("GPU") else "cpu"),
-        "threads": task.execution.num_threads or max(1, int(resources.get("CPU", 1))),
+        "threads": task.execution.num_threads or max(1, cpus),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",

@@ -49,7 +49,7 @@ def tune(argv: Sequence[str], prog: str) -> int:
     recipe = make_recipe(configure(rest, sample(space)))
     print(header(recipe, f"{asked.num_samples} trials over {', '.join(space)}"), flush=True)
     connect(config.address, logs=False)
-    resources = placement.replica_resources(scaling_of(config))
+    resources = placement.replica_resources(scaling_of(config), config.execution.num_processes)
     placement.check_room(resources, config.num_replicas)
     if "CPU" in resources:  # of all the cluster's, if nothing was said; a trial must ask the same
         rest.append(f"--cpus_per_replica={resources['CPU']:g}")

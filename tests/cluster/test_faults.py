@@ -21,7 +21,7 @@ from tests.cluster.test_fit import STRATEGIES, master_of
 Report = dict[str, Any]
 
 
-GROUPS = {"coordinator": "control", "replica-1": "delivery"}
+GROUPS = {"coordinator": "control", "replica-0": "delivery", "replica-1": "delivery"}
 """Where an actor that is at work still answers."""
 
 

@@ -1,0 +1,188 @@
+"""The processes of one replica, each of which takes a part of every mini-batch.
+
+    g = sum_j (B_j / B) g_j        g_j: the gradient of the loss on the B_j examples of part j
+
+The parts are added in their order, whoever computes them: one process that takes one part after
+the other (`Alone`) comes to the bits of several (`Together`).
+Source: Yadan et al., arXiv 1312.5853, the data-parallel scheme, inside a replica.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from parle_ray.execution import map_tensors, num_samples
+from parle_ray.generators import Generators
+from parle_ray.replica import Reply
+
+Backward = Callable[[Any], Tensor]
+"""Adds the gradient of the loss on a batch to the flat gradient; the loss, without its graph."""
+REPLY, RESTART, NOTHING = range(3)
+"""What the first process tells the others of the reply that they wait for."""
+
+
+class Group(Protocol):
+    """The processes of one replica and no others; each has an index.
+
+    Raises:
+        TeamBroken: from every method: one of the others is gone, or too late.
+    """
+
+    index: int
+    size: int
+
+    def swap(self, gives: Sequence[Tensor], takes: Sequence[Tensor]) -> None:
+        """Give process j `gives[j]` and fill `takes[j]` by what it gives; not with oneself."""
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Fill it, in all others, by what it is in the first."""
+
+
+class TeamBroken(RuntimeError):
+    """A process of this replica is gone, or has not answered in time."""
+
+
+class NoReply(Exception):
+    """The first process has given up the round, and this one has to."""
+
+
+class Team:
+    """What a replica that is one process needs; the others build on it.
+
+    Attributes:
+        leads: whether this process is the one that exchanges with the coordinator.
+    """
+
+    leads = True
+
+    def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
+        """The gradient of a mini-batch into `gradient`, which holds zeros; the loss."""
+        return backward(batch)
+
+    def losses(self, losses: Tensor) -> Tensor:
+        """Of the steps of a round, `(sync_every,)`, from those that `gradient` returned."""
+        return losses
+
+    def tell(self, reply: Reply | None) -> None:
+        """Hand on the coordinator's reply; None: there will be none, as the round is given up."""
+
+
+class Alone(Team):
+    """All parts in this process, one after the other."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
+        seed, total, loss = _seed(), torch.zeros_like(gradient), _no_loss(gradient)
+        for index in range(self._size):
+            loss += _part(index, self._size, seed, gradient, batch, backward)
+            total.add_(gradient)
+            gradient.zero_()
+        gradient.copy_(total)
+        return loss
+
+
+class Together(Team):
+    """One part in this process, and the others in those of its group."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self.leads = group.index == 0
+        self._pieces = torch.empty(0)
+
+    def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
+        index, size = self._group.index, self._group.size
+        loss = _part(index, size, _seed(), gradient, batch, backward)
+        self._sum(gradient)
+        return loss
+
+    def losses(self, losses: Tensor) -> Tensor:
+        others = [torch.empty_like(losses) for _ in range(self._group.size)]
+        self._group.swap([losses] * self._group.size, others)
+        others[self._group.index] = losses
+        total = torch.zeros_like(losses)
+        for part in others:
+            total += part
+        return total
+
+    def tell(self, reply: Reply | None) -> None:
+        if self.leads:
+            word = NOTHING if reply is None else RESTART if reply.restart else REPLY
+            self._group.broadcast(torch.tensor(word))
+            if reply is not None:
+                self._group.broadcast(reply.vector)
+
+    def hear(self, like: Tensor) -> Reply:
+        """What the first process tells: a vector of the form of `like`.
+
+        Raises:
+            NoReply: it has given up the round.
+        """
+        word = torch.tensor(NOTHING)
+        self._group.broadcast(word)
+        if word == NOTHING:
+            raise NoReply
+        vector = torch.empty_like(like)
+        self._group.broadcast(vector)
+        return Reply(vector, restart=bool(word == RESTART))
+
+    def _sum(self, gradient: Tensor) -> None:
+        """Add up the parts, each process a stretch of them, and put the sums together.
+
+        An all-reduce sends as much. This one adds in the order of the parts, on any network.
+        """
+        index, size = self._group.index, self._group.size
+        stretches = gradient.tensor_split(size)
+        own = stretches[index]
+        if self._pieces.shape != (size, len(own)):
+            self._pieces = gradient.new_empty(size, len(own))
+        self._pieces[index] = own
+        self._group.swap(stretches, self._pieces.unbind())
+        own.zero_()
+        for piece in self._pieces:
+            own += piece
+        self._group.swap([own] * size, stretches)
+
+
+def cut(batch: Any, index: int, size: int) -> tuple[Any, float]:
+    """A part of a batch, and its share of the examples.
+
+    Every tensor that is as long as the first one is cut; what is not goes to all parts whole.
+
+    >>> cut({"x": torch.arange(5), "weight": torch.tensor(2.0)}, 1, 2)
+    ({'x': tensor([2, 3, 4]), 'weight': tensor(2.)}, 0.6)
+    """
+    whole = num_samples(batch)
+    start, stop = index * whole // size, (index + 1) * whole // size
+
+    def rows(tensor: Tensor) -> Tensor:
+        return tensor[start:stop] if tensor.dim() and len(tensor) == whole else tensor
+
+    return map_tensors(rows, batch), (stop - start) / whole
+
+
+def _part(
+    index: int, size: int, seed: int, gradient: Tensor, batch: Any, backward: Backward
+) -> Tensor:
+    """A part's addend of gradient and loss. Its random numbers are its own, whoever computes it."""
+    part, share = cut(batch, index, size)
+    if share == 0.0:
+        return _no_loss(gradient)
+    with Generators(seed, index, cuda=gradient.device.type == "cuda"):
+        loss = backward(part)
+    gradient.mul_(share)
+    return _no_loss(gradient) + share * loss
+
+
+def _no_loss(gradient: Tensor) -> Tensor:
+    """Zero, of a type in which all processes add."""
+    wide = torch.promote_types(gradient.dtype, torch.float32)
+    return torch.zeros((), dtype=wide, device=gradient.device)
+
+
+def _seed() -> int:
+    """For a mini-batch: all processes of a replica draw the same."""
+    return int(torch.randint(2**62, ()))
