@@ -58,6 +58,7 @@ class Evaluator:
     def place(self, master: Tensor) -> dict[str, Tensor]:
         """Put the master into the module, re-estimate its statistics; its `state_dict()`."""
         self._flat.vector.copy_(master)
+        self._flat.load()
         if self._norms:
             self._recalibrate()
         self.module.eval()

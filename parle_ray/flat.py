@@ -52,6 +52,12 @@ class FlatModule:
         assert gradient is not None
         return gradient
 
+    def load(self) -> None:
+        """The module is about to be used: a view sees what the vector is."""
+
+    def collect(self) -> None:
+        """The module's gradients were computed: a view has put them where they belong."""
+
     def split(self, vector: Tensor) -> Iterator[Tensor]:
         """Views of `vector` in the shapes of the parameters, in their order."""
         start = 0

@@ -210,6 +210,7 @@ class Learner:
         """Add the gradient of a batch to `flat.gradient`; its loss."""
         execution = self.task.execution
         batch = execution.place(batch, self._device)
+        self._flat.load()
         with execution.precision(self._device):
             loss = self.task.loss_fn(self._module, batch)
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
@@ -219,6 +220,7 @@ class Learner:
                 "reduce it with .mean() and keep it out of torch.no_grad()"
             )
         loss.backward()  # type: ignore[no-untyped-call]
+        self._flat.collect()
         return loss.detach()
 
     def _schedule(self, round: int) -> None:

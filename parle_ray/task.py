@@ -17,6 +17,7 @@ from parle_ray.flat import FlatModule
 from parle_ray.generators import Generators
 from parle_ray.membership.patience import Patience
 from parle_ray.schedules import Plan
+from parle_ray.spread import SpreadModule, is_spread
 from parle_ray.strategies import Strategy
 from parle_ray.tree import check_tree
 
@@ -131,6 +132,8 @@ class Task:
             module = self.model_fn()
         if not isinstance(module, nn.Module):
             raise InputError(f"model_fn must return a torch.nn.Module, got {type(module).__name__}")
+        if is_spread(module):
+            return SpreadModule(module, device or torch.device("cpu"))
         return FlatModule(module if device is None else module.to(device))
 
     def optimizer(self, flat: FlatModule) -> tuple[Optimizer, LRScheduler | None]:

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
         "compression",
         "membership",
     },
-    {"fold"},
+    {"fold", "spread"},
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task", "team", "group"},

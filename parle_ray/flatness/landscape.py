@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from parle_ray.errors import InputError
 from parle_ray.execution import num_samples
 from parle_ray.flat import FlatModule
+from parle_ray.spread import is_spread
 
 ScoresFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
 """(module, batch) -> loss and error, each a scalar, the mean over the batch."""
@@ -36,6 +38,11 @@ class Landscape:
     """
 
     def __init__(self, flat: FlatModule, scores_fn: ScoresFn, batches: Sequence[Any]) -> None:
+        if is_spread(flat.module):
+            raise InputError(
+                "flatness: the model's layers are on several devices, through which no second "
+                "derivative is taken; have model_fn put them on one"
+            )
         flat.module.eval()
         self.flat = flat
         self._scores_fn = scores_fn
