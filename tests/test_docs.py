@@ -13,6 +13,7 @@ from torch import nn
 from jobs import bench, reproduce
 from jobs.comparison import settings
 from parle_ray.cli import COMMANDS
+from parle_ray.console.parser import Parser
 from parle_ray.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ RUN_BY = {
 }
 """Which test runs the Python of a page."""
 
-COMMAND = re.compile(r"python -m (parle_ray|jobs\.\w+)((?:[^\n`#]*\\\n)*[^\n`#]*)")
+COMMAND = re.compile(r"python -m (parle_ray|jobs\.[\w.]+)((?:[^\n`#]*\\\n)*[^\n`#]*)")
 NAMED = {"RUN": "my_run", "FOLDER": "runs", "my.yaml": "jobs/configs/digits.yaml"}
 """What a reader puts in the place of these words."""
 
@@ -80,6 +81,12 @@ def read(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         reproduce.read(words)
     elif module == "jobs.compare":
         settings._parse(words, "")
+    elif module == "jobs.sensitivity":
+        settings._common(Parser(module, "")).read(words)
+    elif module == "jobs.benchmarks.namespaces":
+        speed, _, *run = words
+        assert speed.isdigit()
+        read(shlex.join(run), monkeypatch)
     else:
         name, *argv = words if module == "parle_ray" else [module.removeprefix("jobs."), *words]
         command = importlib.import_module(COMMANDS[name][0])

@@ -198,12 +198,11 @@ def test_s8_diloco_that_jumps_without_momentum_is_local_sgd() -> None:
 def test_s8_from_equal_replicas_the_mean_of_uncoupled_parle_follows_diloco(
     batches_fn: Any, num_rounds: int
 ) -> None:
-    parle = Parle(
-        sync_every=4, gamma=math.inf, rho=math.inf, alpha=0.0, outer_lr=0.7, reference="mean_z"
-    )
+    outer: Any = {"sync_every": 4, "outer_lr": 0.7, "outer_momentum": 0.9}
+    parle = Parle(gamma=math.inf, rho=math.inf, alpha=0.0, reference="mean_z", **outer)
     ours, theirs = (
         run(s, batches_fn=batches_fn, num_rounds=num_rounds).master
-        for s in (parle, DiLoCo(sync_every=4))
+        for s in (parle, DiLoCo(**outer))
     )
     torch.testing.assert_close(ours, theirs, **ROUNDING)
 
