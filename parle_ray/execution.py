@@ -25,6 +25,8 @@ class Execution:
         num_processes: of a replica, on one node, with a GPU each if it has GPUs: each takes a part
             of every mini-batch, and their gradients are averaged. `loss_fn` should be a mean over
             the examples. One process comes to the same bits, part by part.
+        shard_state: each process keeps the vectors of strategy and optimiser for its own stretch
+            of the parameters alone; for an optimiser that treats each parameter by itself.
     """
 
     device: str | None = None
@@ -33,6 +35,7 @@ class Execution:
     channels_last: bool = False
     num_threads: int | None = None
     num_processes: int = 1
+    shard_state: bool = False
 
     def __post_init__(self) -> None:
         if self.autocast not in (None, "bfloat16"):

@@ -1,6 +1,7 @@
 """A module's trainable parameters and gradients as two contiguous vectors."""
 
 from collections.abc import Iterator
+from itertools import accumulate, compress, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,12 @@ class FlatModule:
         for p in self.parameters:
             yield vector[start : start + p.numel()].view(p.shape)
             start += p.numel()
+
+    def inside(self, part: slice) -> list[nn.Parameter]:
+        """The parameters in `part` of the vector, which cuts none."""
+        starts = [0, *accumulate(p.numel() for p in self.parameters)]
+        within = [part.start <= start and stop <= part.stop for start, stop in pairwise(starts)]
+        return list(compress(self.parameters, within))
 
     def cut(self, part: slice) -> "FlatModule":
         """The parameters in `part` of the vector alone; the others are frozen and left behind."""

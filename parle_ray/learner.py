@@ -12,7 +12,8 @@ from torch import Tensor
 from parle_ray.errors import InputError
 from parle_ray.execution import moved, num_samples
 from parle_ray.generators import Generators
-from parle_ray.replica import Replica, Reply
+from parle_ray.replica import Reply
+from parle_ray.sharded import make_replica
 from parle_ray.stream import BatchStream
 from parle_ray.task import Task
 from parle_ray.team import Alone, Team
@@ -96,10 +97,10 @@ class Learner:
             task: fitted to the run, so that schedules know its length.
         """
         self.task = task
-        inner, self._scheduler = task.optimizer(self._flat)
-        self._replica = Replica(self._flat, inner, task.strategy, self.rank, task.num_replicas)
         if master is not None:
-            self._replica.start_from(master.to(self._device))
+            self._flat.vector.copy_(master)
+        inner, self._scheduler = task.optimizer(self._flat)
+        self._replica, self._inner = make_replica(self._flat, inner, task, self.rank, self.team)
         self._end = task.replica_end(self._flat.vector)
         self._decoded: Reply | None = None  # a reply may come twice, its difference counts once
         self._module = task.execution.prepare(self._flat.module)
@@ -140,12 +141,15 @@ class Learner:
             self._replica.begin(round, self._read(reply))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next round depends on, as tensors, numbers, lists and dicts of them."""
+        """All that the next round depends on, as tensors, numbers, lists and dicts of them.
+
+        Vectors, and what the optimiser has, are those of the stretch that is this process's.
+        """
         return {
-            "vector": self._flat.vector,
+            "vector": self._replica.flat.vector,
             "strategy": self._replica.state,
             "fresh": self._replica.fresh,
-            "inner": self._replica.inner.state_dict(),
+            "inner": self._inner.state_dict(),
             "scheduler": self._scheduler.state_dict() if self._scheduler else None,
             "scheduled": self._scheduled,
             "buffers": dict(self._flat.module.named_buffers()),
@@ -155,12 +159,12 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state; `start` comes first."""
+        """Go on from a saved state, which is whole; `start` comes first."""
         self._flat.vector.copy_(state["vector"])
-        own = {name: value.to(self._device) for name, value in state["strategy"].items()}
+        own = {name: self._own(value) for name, value in state["strategy"].items()}
         self._replica.take(own)
         self._replica.fresh = state["fresh"]
-        self._replica.inner.load_state_dict(state["inner"])
+        self._inner.load_state_dict(state["inner"])
         if self._scheduler:
             self._scheduler.load_state_dict(state["scheduler"])
             self._scheduled = state.get("scheduled", self._scheduled)
@@ -171,6 +175,11 @@ class Learner:
         self._generators.load_state_dict(state["generators"])
         if self._end and state["end"]:
             self._end.load_state_dict(state["end"])
+
+    def _own(self, value: Tensor) -> Tensor:
+        """This process's stretch of a vector of the strategy; a number is everybody's."""
+        own = value[self.team.part].clone() if value.dim() else value
+        return own.to(self._device)
 
     def _hear(self, receive: Callable[[], Reply]) -> Reply:
         """The reply, which the whole team gets to know, or that there will be none."""
@@ -203,6 +212,7 @@ class Learner:
     def _gradient(self) -> tuple[Tensor, int]:
         """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""
         batch, gradient = self._stream.next(), self._flat.gradient
+        self.team.gather(self._flat.vector)
         gradient.zero_()
         return self.team.gradient(gradient, batch, self._backward), num_samples(batch)
 

@@ -1,31 +1,36 @@
 """The user's optimiser on some of its parameters, with the state of one that has them all."""
 
+from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 
 class Partial:
-    """Lets an optimiser go of the parameters that are frozen, and names the others as before.
+    """Lets an optimiser go of some parameters, as of frozen ones, and names the others as before.
 
     So the states of several parts of one optimiser, put together, are the state of the whole,
     and each part takes its own out of that.
 
     Args:
         inner: made for all parameters, so that it groups them as it always does.
+        keeps: whether a parameter is one of the part's.
     """
 
-    def __init__(self, inner: Optimizer) -> None:
+    def __init__(
+        self, inner: Optimizer, keeps: Callable[[Tensor], bool] = lambda p: p.requires_grad
+    ) -> None:
         self._inner = inner
         self._names = [group["params"] for group in inner.state_dict()["param_groups"]]
         self._kept: list[int] = []
         for group, names in zip(inner.param_groups, self._names, strict=True):
             pairs = list(zip(group["params"], names, strict=True))
             for p, _ in pairs:
-                if not p.requires_grad:
+                if not keeps(p):
                     inner.state.pop(p, None)
-            group["params"] = [p for p, _ in pairs if p.requires_grad]
-            self._kept += [name for p, name in pairs if p.requires_grad]
+            group["params"] = [p for p, _ in pairs if keeps(p)]
+            self._kept += [name for p, name in pairs if keeps(p)]
 
     def state_dict(self) -> dict[str, Any]:
         """The part's state, under the names of the whole."""

@@ -61,6 +61,11 @@ class Task:
         if not isinstance(self.strategy, Strategy):
             hint = f"; write {self.strategy.__name__}()" if isinstance(self.strategy, type) else ""
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}{hint}")
+        if self.execution.shard_state and not self.strategy.coordinate_wise:
+            raise InputError(
+                f"execution.shard_state: {type(self.strategy).__name__} needs its vectors whole; "
+                "leave it off"
+            )
         _check_whole("num_replicas", self.num_replicas, 1)
         _check_whole("seed", self.seed, 0)
         check_compression(self.compression)

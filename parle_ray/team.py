@@ -53,9 +53,14 @@ class Team:
 
     Attributes:
         leads: whether this process is the one that exchanges with the coordinator.
+        part: the stretch of the vector whose steps this process takes.
     """
 
     leads = True
+    part = slice(None)
+
+    def gather(self, vector: Tensor) -> None:
+        """Fill the stretches of a vector that other processes take care of."""
 
     def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
         """The gradient of a mini-batch into `gradient`, which holds zeros; the loss."""
@@ -134,17 +139,56 @@ class Together(Team):
 
         An all-reduce sends as much. This one adds in the order of the parts, on any network.
         """
+        stretches = gradient.tensor_split(self._group.size)
+        self._add(stretches)
+        self._share(stretches)
+
+    def _add(self, stretches: Sequence[Tensor]) -> None:
         index, size = self._group.index, self._group.size
-        stretches = gradient.tensor_split(size)
         own = stretches[index]
         if self._pieces.shape != (size, len(own)):
-            self._pieces = gradient.new_empty(size, len(own))
+            self._pieces = own.new_empty(size, len(own))
         self._pieces[index] = own
         self._group.swap(stretches, self._pieces.unbind())
         own.zero_()
         for piece in self._pieces:
             own += piece
-        self._group.swap([own] * size, stretches)
+
+    def _share(self, stretches: Sequence[Tensor]) -> None:
+        own = stretches[self._group.index]
+        self._group.swap([own] * self._group.size, stretches)
+
+
+class Sharing(Together):
+    """The same, and each process takes the steps of one stretch (see `sharded`).
+
+    Args:
+        parts: the stretches, in the order of the processes.
+    """
+
+    def __init__(self, group: Group, parts: Sequence[slice]) -> None:
+        super().__init__(group)
+        self._parts = parts
+        self.part = parts[group.index]
+
+    def gather(self, vector: Tensor) -> None:
+        self._share([vector[part] for part in self._parts])
+
+    def whole(self, own: Tensor) -> Tensor:
+        """In the first process, the vector of which each process has a stretch."""
+        index, size = self._group.index, self._group.size
+        nothing = own[:0]
+        if not self.leads:
+            self._group.swap([own, *[nothing] * (size - 1)], [nothing] * size)
+            return own
+        vector = own.new_empty(self._parts[-1].stop)
+        stretches = [vector[part] for part in self._parts]
+        stretches[index].copy_(own)
+        self._group.swap([nothing] * size, stretches)
+        return vector
+
+    def _sum(self, gradient: Tensor) -> None:
+        self._add([gradient[part] for part in self._parts])
 
 
 def cut(batch: Any, index: int, size: int) -> tuple[Any, float]:

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"fold", "spread"},
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
-    {"generators", "stream", "execution", "task", "team", "group"},
+    {"generators", "stream", "execution", "task", "team", "group", "sharded"},
     {"learner", "master", "asynchronous", "race"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},

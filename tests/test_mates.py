@@ -1,5 +1,6 @@
 """Replicas of two processes on the stand-in for Ray: the bits of one, and they die as one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,15 +28,17 @@ def threads(one_process: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa
     monkeypatch.setattr("parle_ray.cluster.crew.bury", lambda node, pids, kills: "")
 
 
+@pytest.mark.parametrize("shard_state", [False, True], ids=["whole", "sharded"])
 @pytest.mark.parametrize(
     ("strategy", "compression"),
     [(Parle(sync_every=2), "none"), (DiLoCo(sync_every=2), "none"), (Parle(sync_every=2), "int8")],
     ids=["overlapping", "blocking", "compressed"],
 )
 def test_a_run_of_two_processes_a_replica_has_the_bits_of_simulate(
-    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str, shard_state: bool
 ) -> None:
-    options: dict[str, Any] = {"execution": TWO, "compression": compression}
+    execution = replace(TWO, shard_state=shard_state)
+    options: dict[str, Any] = {"execution": execution, "compression": compression}
     inner = sgd(momentum=0.9)
     outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=inner, **options)
     rounds, losses, master, office = fit(monkeypatch, strategy, None, **options)

@@ -18,12 +18,14 @@ from parle_ray import lazy_dynamo
 from parle_ray.cluster.hiring import Hiring
 from parle_ray.cluster.losses import MateLost, cause_of, explain, why_lost
 from parle_ray.cluster.nodes import on_node
-from parle_ray.cluster.wire import unpack_tree, view_all
+from parle_ray.cluster.states import join_states
+from parle_ray.cluster.wire import pack_tree, unpack_tree, view_all
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.group import TorchGroup, find_store, open_store
 from parle_ray.learner import Learner
+from parle_ray.stretches import stretches
 from parle_ray.task import Task
-from parle_ray.team import NoReply, TeamBroken, Together
+from parle_ray.team import Group, NoReply, Sharing, TeamBroken, Together
 
 GONE_S = 5.0
 """How long Ray may take to learn why a process does not answer."""
@@ -76,7 +78,7 @@ class MateActor:
         """Join the others."""
         size, device = self._task.execution.num_processes, self._learner.vector.device
         self._group = TorchGroup(find_store(port, size), self._index, size, device)
-        self._team = self._learner.team = Together(self._group)
+        self._team = self._learner.team = team_of(self._group, self._learner, self._task)
 
     def start(
         self,
@@ -104,6 +106,19 @@ class MateActor:
             if not isinstance(error, TeamBroken):
                 self._group.leave()  # or the others would wait for this one
             explain(repr(self), f"round {round}", error)
+
+    def state(self) -> Any:
+        """What this process has of the replica's state, packed."""
+        state = self._learner.state_dict()
+        return pack_tree({name: state[name] for name in ("vector", "strategy", "inner", "end")})
+
+
+def team_of(group: Group, learner: Learner, task: Task) -> Together:
+    """One process of a team."""
+    if not task.execution.shard_state:
+        return Together(group)
+    parts = stretches(learner.sizes, group.size, whole_parameters=True, codec="none")
+    return Sharing(group, parts)
 
 
 class Mates:
@@ -176,7 +191,8 @@ class Mates:
         pids = self._answers()
         store = open_store(self._size)
         self._ask("meet", store.port)
-        learner.team = Together(TorchGroup(store, 0, self._size, learner.vector.device))
+        group = TorchGroup(store, 0, self._size, learner.vector.device)
+        learner.team = team_of(group, learner, self._task)
         self._answers()
         return pids
 
@@ -188,6 +204,13 @@ class Mates:
     def walk(self, round: int) -> None:
         """Have them walk a round beside the first."""
         self._ask("walk", round)
+
+    def whole(self, state: Any) -> Any:
+        """A replica's packed state, of which the first process has this."""
+        if not self._task.execution.shard_state or not self._actors:
+            return state
+        self._ask("state")
+        return join_states([state | {"end": {}}, *self._answers()]) | {"end": state["end"]}
 
     def why(self, broken: TeamBroken) -> Exception:
         """What has become of who is gone, in a form that the driver understands."""

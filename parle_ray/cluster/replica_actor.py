@@ -161,7 +161,9 @@ class ReplicaActor:
             told["finite"] = self._finite(answer.push)
         if self._task.tree:  # the coordinator has the push folded without a look at it
             told["form"] = form(pushes[0])
-        state = pack_tree(self.learner.state_dict(), copy=True) if has_state else None
+        state = None
+        if has_state:
+            state = self._mates.whole(pack_tree(self.learner.state_dict(), copy=True))
         walked = self.memory.answer(generation, round, (told, *pushes, state))
         self._watch.pushes(round)  # what follows is Ray's: it copies the push into the store
         return walked

@@ -54,7 +54,7 @@ def _join(trees: Sequence[Any]) -> Any:
     first = trees[0]
     if isinstance(first, dict):
         return {key: _join([tree[key] for tree in trees]) for key in first}
-    if len(trees) == 1:
+    if len(trees) == 1 or first.array.ndim == 0:  # a number that all know
         return first
     return Packed(np.concatenate([tree.array for tree in trees]), first.dtype)
 

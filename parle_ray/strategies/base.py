@@ -70,6 +70,11 @@ class Strategy(ABC):
         return False
 
     @property
+    def coordinate_wise(self) -> bool:
+        """Whether what a replica does with a stretch of its vectors depends on that alone."""
+        return True
+
+    @property
     def pushes_near_master(self) -> bool:
         """False: what is pushed is a difference or a gradient, and near zero (for codecs)."""
         return True

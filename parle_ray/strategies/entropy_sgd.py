@@ -52,6 +52,10 @@ class EntropySGD(Strategy):
         if not 0.0 <= self.noise < math.inf:
             raise InputError(f"noise must be >= 0 and finite, got {self.noise!r}; 0 is none")
 
+    @property
+    def coordinate_wise(self) -> bool:
+        return self.noise == 0.0  # of which each stretch would be given the same
+
     def init_replica(self, master: Tensor) -> State:
         return {"x": master.clone(), "z": master.clone()}
 

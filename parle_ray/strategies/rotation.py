@@ -50,6 +50,10 @@ class Rotation(Strategy):
     travels: ClassVar[tuple[str, str]] = ("y^a - x, zero outside the block", "x")
 
     @property
+    def coordinate_wise(self) -> bool:
+        return False  # a block is where it is in the whole vector
+
+    @property
     def pushes_near_master(self) -> bool:
         return False
 
