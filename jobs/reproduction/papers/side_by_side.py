@@ -100,7 +100,7 @@ class Trace:
         return float(there[0]) if len(there) else math.inf
 
     def gain_on(self, other: "Trace", target: float) -> float:
-        """How many times fewer steps than `other` it takes to the target; 0 if it never gets
+        """How many times fewer steps than `other` it takes to the target; 0 if it does not get
         there, infinite if only the other does not."""
         steps = self.steps_to(target)
         return 0.0 if math.isinf(steps) else other.steps_to(target) / steps
@@ -147,5 +147,5 @@ def walk(
 def times(gain: float) -> str:
     """A gain in words."""
     if math.isinf(gain):
-        return "infinitely many times (the other never gets there)"
-    return f"{gain:.1f} times" if gain else "0 times (it never gets there)"
+        return "infinitely many times (the other does not get there)"
+    return f"{gain:.1f} times" if gain else "0 times (it does not get there)"
