@@ -46,10 +46,13 @@ def order_of(speeds: Sequence[float], count: int) -> list[int]:
 
 SCHEMES: list[tuple[Strategy, dict[str, Any]]] = [
     (Asynchronous(sync_every=2, factor=3.0), {"L": 2, "factor": 3.0}),
-    (WeedOut(sync_every=2, rounds_remembered=1.0), {"L": 2, "last": 3}),
-    (WeedOut(sync_every=1, rounds_remembered=2.0), {"L": 1, "last": 6}),
+    (WeedOut(sync_every=2, rounds_remembered=1.0), {"L": 2, "last": 3, "factor": 3.0}),
+    (WeedOut(sync_every=1, factor=1, rounds_remembered=2.0), {"L": 1, "last": 6}),
     (AsynchronousEASGD(sync_every=3, moving_rate=0.3), {"L": 3, "moving_rate": 0.3}),
-    (BoundedAdvance(sync_every=1, max_advance=1), {"L": 1, "max_advance": 1}),
+    (
+        BoundedAdvance(sync_every=1, factor=2.0, max_advance=1),
+        {"L": 1, "factor": 2.0, "max_advance": 1},
+    ),
 ]
 
 
@@ -117,14 +120,14 @@ def test_replicas_in_step_are_held_by_no_bound_of_one_or_more() -> None:
 
 
 def test_with_no_advance_and_steps_averaged_it_is_local_sgd_at_any_speeds() -> None:
-    ours = run(BoundedAdvance(max_advance=0, factor=3.0), num_replicas=3, speeds=UNEVEN)
+    ours = run(BoundedAdvance(max_advance=0), num_replicas=3, speeds=UNEVEN)
     theirs = run(LocalSGD(sync_every=5), num_replicas=3)
     torch.testing.assert_close(ours.master, theirs.master, **ROUNDING)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_replicas_in_step_are_stale_by_all_the_others(n: int) -> None:
-    told = run(Asynchronous(factor=float(n)), num_replicas=n).history[-1]
+    told = run(Asynchronous(), num_replicas=n).history[-1]
     assert (told["staleness"], told["staleness_max"], told["merged"]) == (n - 1, n - 1, n)
 
 
@@ -145,7 +148,7 @@ def test_the_rate_follows_the_rounds_and_not_a_replicas_own() -> None:
 @pytest.mark.parametrize("codec", ["int8", "bf16"])
 def test_steps_may_travel_compressed(codec: str) -> None:
     coded, plain = (
-        run(Asynchronous(factor=2.0), num_rounds=30, compression=name) for name in (codec, "none")
+        run(Asynchronous(factor=2.0), num_rounds=8, compression=name) for name in (codec, "none")
     )
     assert not torch.equal(coded.master, plain.master)
     torch.testing.assert_close(coded.master, plain.master, rtol=0.0, atol=0.05)
@@ -166,6 +169,17 @@ def test_steps_may_travel_compressed(codec: str) -> None:
 def test_what_does_not_fit_is_refused(strategy: Strategy, changes: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         run(strategy, **changes)
+
+
+def test_a_state_of_other_replicas_goes_on_where_its_round_begins() -> None:
+    two, three = (AsynchronousMaster(stand_in(Asynchronous(), n, 9), range(n)) for n in (2, 3))
+    for _ in range(2):
+        for rank in two.ready:
+            two.take(rank, two.ask(rank), torch.ones(1))
+        two.close()
+    three.load_state_dict(two.state_dict())
+    assert (two.version, three.version, three.round, three.ready) == (4, 6, 2, [0, 1, 2])
+    assert three.vector.item() == 4.0
 
 
 class Schedule:
@@ -236,7 +250,7 @@ class Schedule:
         w = torch.zeros(2)
         for key, fate in [*self.ledger, *last]:
             if fate == Fate.MERGED:
-                w.add_(self.pushes[key], alpha=1.0 / self.strategy.factor)
+                w += self.pushes[key]
         assert torch.equal(self.master.vector, w)
 
 
@@ -250,7 +264,7 @@ STRATEGIES = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(strategy=st.sampled_from(STRATEGIES), n=st.integers(1, 4), events=EVENTS)
 def test_whatever_happens_the_master_is_the_fold_of_its_ledger(
     strategy: Any, n: int, events: list[tuple[str, int]]

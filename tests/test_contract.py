@@ -54,7 +54,7 @@ OUTER: dict[str, Any] = {"outer_lr": 0.4, "outer_momentum": 0.5}
 ASYNCHRONOUS = {"equal_is_one": False, "ranks_are_names": False}
 """Equal replicas find the master where others have left it, and the first rank comes first."""
 ROWS: dict[str, Row] = {
-    "asynchronous": Row(Asynchronous(sync_every=2, factor=2.0), **ASYNCHRONOUS),
+    "asynchronous": Row(Asynchronous(sync_every=2), **ASYNCHRONOUS),
     "asynchronous_easgd": Row(AsynchronousEASGD(sync_every=2, moving_rate=0.3), **ASYNCHRONOUS),
     "bounded_advance": Row(BoundedAdvance(sync_every=2, max_advance=1), **ASYNCHRONOUS),
     "diloco": Row(DiLoCo(sync_every=3, **OUTER)),
@@ -89,7 +89,7 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "noise": [-1e-4, math.nan, math.inf],
     "tail": [0.0, -0.5, 1.5, math.nan, True, None],
     "num_rounds": [0, -1, 2.5, True],
-    "factor": [0.5, -1.0, math.nan, math.inf, True, None],
+    "factor": [0.5, -1.0, math.nan, math.inf, True, "n"],
     "max_advance": [-1, 0.5, True, None],
     "rounds_remembered": [0.5, -1.0, math.nan, True, None],
     "max_weight": [0.5, -1.0, math.nan, True, None],

@@ -140,5 +140,7 @@ class Arrivals(Roll):
 
     def load_roll(self, state: dict[str, Any]) -> None:
         super().load_roll(state)
-        self._version = state["version"]
+        first = self.round * self._window
+        of_this_round = first <= state["version"] < first + self._window  # not, if n was another
+        self._version = state["version"] if of_this_round else first
         self._last = dict.fromkeys(self.ranks, -1)

@@ -51,8 +51,6 @@ class Trial:
         strategy = self._task.strategy
         if not strategy.synchronous:
             _count("version", state["version"])
-            round = self._task.round_of(state["version"])
-            _expect("version", state["version"], round == self._round)
         self._vectors(state, strategy.init_master(self._flat.vector), {"known"})
         if strategy.steps_master and state["inner"] is not None:
             self._optimiser(state)
