@@ -1,6 +1,8 @@
 """Random number generators of one replica, kept apart from everybody else's in the process."""
 
 import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -22,14 +24,7 @@ class Generators:
         self._cuda = cuda
         self._outside: dict[str, Any] | None = None
         outside = self._capture()
-        torch_seed, numpy_seed, python_seed = (
-            int(word)
-            # The length goes in too: SeedSequence takes (5,) and (5, 0, 0) for the same.
-            for word in np.random.SeedSequence((len(entropy), *entropy)).generate_state(3)
-        )
-        torch.manual_seed(torch_seed)
-        np.random.seed(numpy_seed)
-        random.seed(python_seed)
+        _seed(entropy)
         self._inside = self._capture()
         self._install(outside)
 
@@ -93,3 +88,34 @@ class Generators:
         random.setstate((version, tuple(python_state["words"].tolist()), next_gauss))
         if self._cuda and "cuda" in state:  # not so if it was saved by a replica on a CPU
             torch.cuda.set_rng_state(state["cuda"])
+
+
+@contextmanager
+def reseeded(*entropy: int, cuda: bool = False) -> Iterator[None]:
+    """Within it all draw as `Generators(*entropy)` would; afterwards they go on where they were.
+
+    It costs a third of making and entering one, for what is done in every step.
+    """
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before_cuda = torch.cuda.get_rng_state() if cuda else None
+    _seed(entropy)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+        if before_cuda is not None:
+            torch.cuda.set_rng_state(before_cuda)
+
+
+def _seed(entropy: Sequence[int]) -> None:
+    """Seed torch's, NumPy's and Python's generators by whole numbers."""
+    torch_seed, numpy_seed, python_seed = (
+        int(word)
+        # The length goes in too: SeedSequence takes (5,) and (5, 0, 0) for the same.
+        for word in np.random.SeedSequence((len(entropy), *entropy)).generate_state(3)
+    )
+    torch.manual_seed(torch_seed)
+    np.random.seed(numpy_seed)
+    random.seed(python_seed)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.execution import map_tensors, num_samples
-from parle_ray.generators import Generators
+from parle_ray.generators import reseeded
 from parle_ray.replica import Reply
 
 Backward = Callable[[Any], Tensor]
@@ -215,7 +215,7 @@ def _part(
     part, share = cut(batch, index, size)
     if share == 0.0:
         return _no_loss(gradient)
-    with Generators(seed, index, cuda=gradient.device.type == "cuda"):
+    with reseeded(seed, index, cuda=gradient.device.type == "cuda"):
         loss = backward(part)
     gradient.mul_(share)
     return _no_loss(gradient) + share * loss

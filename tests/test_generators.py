@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parle_ray.generators import Generators
+from parle_ray.generators import Generators, reseeded
 
 Drawn = tuple[float, float, float, float]
 
@@ -37,6 +37,14 @@ def test_nobody_outside_notices() -> None:
     assert drawn_within(generators) != inside
     generators.load_state_dict(generators.state_dict())
     assert outside() == before
+
+
+def test_reseeded_draws_the_same_numbers_and_nobody_outside_notices() -> None:
+    before = outside()
+    with reseeded(0, 1):
+        seen = draw()
+    assert outside() == before
+    assert seen == drawn_within(Generators(0, 1))
 
 
 def test_the_numbers_depend_on_nothing_but_their_name_and_how_many_were_drawn() -> None:

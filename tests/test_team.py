@@ -43,8 +43,7 @@ def in_parts(size: int) -> Execution:
     return Execution(num_processes=size)
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize(("name", "size"), [*((name, 3) for name in STRATEGIES), ("parle", 5)])
 def test_every_strategy_goes_the_way_of_one_process_up_to_rounding(name: str, size: int) -> None:
     """Of four examples a part gets one or two; of five parts one gets none."""
     strategy = STRATEGIES[name](sync_every=2)
@@ -107,8 +106,7 @@ def together(size: int, work: Callable[[Together], Any]) -> list[Any]:
     return said
 
 
-@pytest.mark.parametrize("num_params", [1, 2, 7, 1000])
-@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize(("size", "num_params"), [(2, 1), (2, 7), (3, 2), (3, 1000), (4, 1000)])
 def test_processes_come_to_the_bits_of_one_that_takes_all_parts(size: int, num_params: int) -> None:
     """Sums of three numbers of different sizes depend on their order."""
     random = torch.Generator().manual_seed(size)
