@@ -58,11 +58,11 @@ def look(round: int) -> Iterator[dict[str, Any]]:
 
 def store_bytes() -> int:
     """In use, of the store of this machine."""
+    import ray
     from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-    return int(
-        get_memory_info_reply(get_state_from_address(None)).store_stats.object_store_bytes_used
-    )
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    return int(get_memory_info_reply(state).store_stats.object_store_bytes_used)
 
 
 def run(num_rounds: int, storage: str) -> pd.DataFrame:
