@@ -70,9 +70,9 @@ def strategies(argv: Sequence[str], prog: str) -> None:
         up, down = kind.travels
         steps = f"{usual.sync_every} steps" if usual.sync_every > 1 else "step"
         hidden = ", behind the next round" if usual.overlaps else ""
-        print(f"{kind.__name__:<15} {kind.equation}")
-        print(f"{'':<15} every {steps}: 1 vector up ({up}), 1 down ({down}){hidden}")
-        print(f"{'':<15} {kind.source}")
+        print(f"{kind.__name__:<17} {kind.equation}")
+        print(f"{'':<17} every {steps}: 1 vector up ({up}), 1 down ({down}){hidden}")
+        print(f"{'':<17} {kind.source}")
     print(f"\nTheir arguments: {prog} train --strategy.help Parle")
 
 
