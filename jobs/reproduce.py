@@ -57,10 +57,11 @@ def read(argv: Sequence[str]) -> argparse.Namespace:
     given = parser.read(argv)
     if given.paper is None:
         check_choice("experiment", given.name, list(EXPERIMENTS))
-    elif given.name is not None:
-        raise InputError(f"{given.name} or --paper {given.paper}: give one of them")
     else:
         check_choice("paper", given.paper, list(PAPERS))
+        for name in ("name", "scale", "stand_in", "gpus_per_replica"):
+            if getattr(given, name) != parser.get_default(name):
+                raise InputError(f"{name} is not for --paper, which has its own; leave it out")
     given.seeds = (1 if given.paper is None else 2) if given.seeds is None else given.seeds
     if given.seeds < 1:
         raise InputError(f"--seeds must be >= 1, got {given.seeds}")

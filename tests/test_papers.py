@@ -139,7 +139,8 @@ def test_every_paper_is_a_module_of_its_name() -> None:
 
 MISTAKES = {
     "--paper splsh": ["no paper 'splsh'", "'splash'"],
-    "lenet_mnist --paper splash": ["lenet_mnist or --paper splash"],
+    "lenet_mnist --paper splash": ["name is not for --paper"],
+    "--paper splash --scale 0.1": ["scale is not for --paper"],
     "--paper splash --seeds 0": ["--seeds must be >= 1"],
 }
 
