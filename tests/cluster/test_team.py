@@ -1,0 +1,81 @@
+"""Replicas of two processes each, with gloo between them: they live and die as one."""
+
+import os
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from parle_ray import simulate
+from parle_ray.execution import Execution
+from parle_ray.membership.patience import Patience
+from tests.cluster import task
+from tests.cluster.test_faults import pid_of
+from tests.cluster.test_fit import STRATEGIES, master_of
+from tests.cluster.test_resume import Unplugged, unplug_at
+
+TWO = Execution(num_processes=2)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(560)
+@pytest.mark.parametrize(
+    ("name", "shard_state"), [("parle", True), ("parle", False), ("sgd", False)]
+)
+def test_two_processes_a_replica_end_with_the_bits_of_simulate(
+    trainer: Any, name: str, shard_state: bool
+) -> None:
+    """Cut off in the middle, and gone on with."""
+    strategy, execution = STRATEGIES[name], replace(TWO, shard_state=shard_state)
+    with pytest.raises(Unplugged):
+        trainer(strategy, execution=execution, checkpoint_every=3, on_report=unplug_at(5)).fit()
+    result = trainer(strategy, execution=execution).fit()
+    outcome = simulate(strategy=strategy, num_replicas=2, execution=execution, **task.arguments())
+    assert torch.equal(master_of(result), outcome.master)
+    told = {k: v for k, v in outcome.history[-1].items() if k in result.metrics}
+    assert {k: result.metrics[k] for k in told} == told
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(560)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_process_takes_its_replica_with_it_and_no_other(
+    trainer: Any, how: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pids: dict[str, list[int]] = {}
+    seen: list[dict[str, Any]] = []
+
+    def both(rank: int) -> list[int]:
+        return [pid_of(f"replica-{rank}"), pid_of(f"replica-{rank}/1")]
+
+    def listen(report: dict[str, Any]) -> None:
+        seen.append(report)
+        if report["round"] == 5:
+            pids["killed"], pids["others"] = both(1), both(0)
+            os.kill(pids["killed"][1], how)
+        back = [one for one in seen[-20:] if one["faults"] == 1 and one["replicas_alive"] == 2]
+        if len(back) == 20:
+            pids["back"], pids["still"] = both(1), both(0)
+            raise Unplugged
+
+    with pytest.raises(Unplugged):
+        trainer(
+            STRATEGIES["parle"],
+            execution=TWO,
+            max_failures=-1,
+            num_rounds=1_000_000,
+            evaluate_every=1_000,
+            on_report=listen,
+            patience=Patience(full_s=0.5, hung_floor_s=15.0, hung_factor=3.0),
+        ).fit()
+    assert [one["round"] for one in seen] == list(range(1, len(seen) + 1))
+    assert min(one["replicas_alive"] for one in seen) == 1
+    assert pids["still"] == pids["others"]
+    assert not set(pids["back"]) & set(pids["killed"])
+    assert not [pid for pid in pids["killed"] if Path(f"/proc/{pid}").exists()]
+    why = r"its process .* \(process 2 of its 2\)" if how == signal.SIGKILL else "silent for"
+    assert re.search(f"replica 1 was lost, {why}", capsys.readouterr().err)
