@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.team import TeamBroken
-from tests.fake_ray import me
+from tests.fake_ray import Killed, me
 
 
 class Meeting:
@@ -57,6 +57,8 @@ class ThreadGroup:
 
     def _take(self, other: int, tensor: Tensor) -> None:
         got = self._boxes[other, self.index].get()
+        if me().dead:  # what it would ask of Ray may be after the test, and of the real one
+            raise Killed
         if got is None:
             raise TeamBroken("connection closed by peer")
         tensor.copy_(got)

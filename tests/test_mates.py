@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.mates import MateActor
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
@@ -84,6 +85,17 @@ def test_a_process_that_dies_takes_its_replica_with_it_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deaths, said = [], []
+    again: list[tuple[int, int]] = []
+    hire = Crew._hire
+
+    def hire_once(crew: Crew, rank: int, incarnation: int) -> None:
+        """A successor would still be setting up when the test is over."""
+        if incarnation:
+            again.append((rank, incarnation))
+        else:
+            hire(crew, rank, incarnation)
+
+    monkeypatch.setattr(Crew, "_hire", hire_once)
 
     def loss_fn(module: nn.Module, batch: Batch) -> Tensor:
         if second_part(batch, rank=1) and not deaths:
@@ -91,7 +103,7 @@ def test_a_process_that_dies_takes_its_replica_with_it_and_no_other(
             me().dead = True
         return squares(module, batch)
 
-    rounds, _, master, office = fit(
+    rounds, _, master, _ = fit(
         monkeypatch,
         Parle(sync_every=2),
         None,
@@ -107,5 +119,4 @@ def test_a_process_that_dies_takes_its_replica_with_it_and_no_other(
         "replica 1 was lost, its process died (process 2 of its 2); a new one will start from the "
         "master"
     ]
-    processes = [repr(actor.instance) for actor in office.hired]
-    assert [processes.count(f"replica {rank}") for rank in (0, 1)] == [1, 2]
+    assert again == [(1, 1)]
