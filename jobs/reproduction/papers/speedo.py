@@ -9,19 +9,20 @@ from torch import Tensor, nn
 from jobs.reproduction.papers.digits import CLASSES, NUM_EXAMPLES, PIXELS, training_loss
 from jobs.reproduction.papers.found import Claim, Found
 from jobs.reproduction.papers.side_by_side import Trace, shards, times, walk
-from parle_ray.strategies import ElasticSGD, LocalSGD, Strategy
+from parle_ray.strategies import Asynchronous, AsynchronousEASGD, LocalSGD, Strategy
 
 WORKERS = 4
 BATCH = 16
 EVERY = 2
 """Local mini-batches between two exchanges."""
 STEPS = 352
-RATES = (0.2, 0.4, 0.8, 1.6, 3.2)
+RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 HIDDEN = 32
 
 SCHEMES: dict[str, tuple[Strategy, float]] = {
     "sync": (LocalSGD(sync_every=EVERY), 2.47),
-    "EASGD": (ElasticSGD(sync_every=EVERY, moving_rate=0.9 / WORKERS), 2.73),
+    "EASGD": (AsynchronousEASGD(sync_every=EVERY), 2.73),
+    "async": (Asynchronous(sync_every=EVERY), 1.19),
 }
 """Scheme -> ours, and how much faster than one worker it was with 4 on CIFAR-10 (their figure)."""
 
@@ -92,6 +93,7 @@ def _order_claim(gains: dict[str, float]) -> Claim:
         published=" > ".join(published),
         ours=" > ".join(order),
         kept=order == published,
-        why="EASGD in step here, at the moving rate 0.9 / n of its authors. Theirs does not wait, "
-        "and its lead is in seconds: by passes over the data their figures have sync first too.",
+        why="Workers of one speed, so that nothing is weeded out or held: those two schemes are "
+        "async here (theirs: 1.18 and 0.98). EASGD's lead is in seconds, for it does not wait: by "
+        "passes over the data their figures have sync first too.",
     )
