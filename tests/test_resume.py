@@ -160,6 +160,13 @@ def test_settings_of_the_command_line_and_of_the_machine_are_compared_too() -> N
     assert changes(was, now) == ["data.batch_size was 8, is 9", "machine.threads was 1, is 2"]
 
 
+def test_a_setting_that_an_older_release_did_not_have_was_at_its_default() -> None:
+    was, now = {"seed": 0}, {"seed": 0, "execution.num_processes": 1}
+    assert changes(was, now) == []
+    now["execution.num_processes"] = 2
+    assert changes(was, now) == ["execution.num_processes was 1, is 2"]
+
+
 def test_storage_may_fail_twice_in_a_row_and_is_complained_of_once() -> None:
     said: list[str] = []
     attempts = Attempts("checkpoint", said.append)

@@ -10,11 +10,15 @@ import numpy as np
 import torch
 
 from parle_ray.errors import printable
+from parle_ray.execution import Execution
 from parle_ray.task import Task
 
 APART = {"name", "storage_path", "address", "max_failures", "checkpoint_every", "evaluate_every"}
 APART |= {"shards", "cpus_per_replica", "gpus_per_replica"}
 """Settings on which no bit of a run depends, or by way of `machine` alone."""
+
+UNSAID = {f"execution.{name}": value for name, value in asdict(Execution()).items()}
+"""Settings that checkpoints of older releases may lack: they were made with these values."""
 
 
 def settings(task: Task) -> dict[str, Any]:
@@ -59,10 +63,12 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> changes({"seed": 0, "strategy.rho": 4.0}, {"seed": 0, "strategy.rho": 1.0})
     ['strategy.rho was 4.0, is 1.0']
     """
+    both = sorted(was.keys() | now.keys())
+    pairs = [(name, was.get(name, UNSAID.get(name)), now.get(name)) for name in both]
     return [
-        f"{printable(name)} was {printable(was.get(name))}, is {printable(now.get(name))}"
-        for name in sorted(was.keys() | now.keys())
-        if was.get(name) != now.get(name)
+        f"{printable(name)} was {printable(before)}, is {printable(after)}"
+        for name, before, after in pairs
+        if before != after
     ]
 
 
