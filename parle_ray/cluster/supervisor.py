@@ -310,7 +310,7 @@ class Supervisor:
     def _stream(self, answers: dict[int, list[int]]) -> Any:
         members = {rank: self._crew.posts[rank].enlisted(answers[rank]) for rank in answers}
         self._ending.again()
-        run = self._coordinator.run.options(num_returns="streaming")
+        run = self._coordinator.run.options(num_returns="streaming", **reports.AHEAD)
         return run.remote(members, self._evaluator)
 
     def _codec(self) -> str:

@@ -162,7 +162,7 @@ class Roll:
         """Before a round is closed.
 
         While a replica is away, those that are left are no witnesses against the run: a round
-        without a push is closed, once.
+        without a push is closed, until one of them has been refused too often.
 
         Raises:
             Diverged: every replica pushed values that are not finite.
@@ -172,7 +172,7 @@ class Roll:
         if self._open.num_merged or not reasons or not self.answered >= set(self.ranks):
             return
         somebody_is_away = self._last.keys() > set(self.ranks)
-        if somebody_is_away and min(self._strikes[rank] for rank in reasons) == 1:
+        if somebody_is_away and min(self._strikes[rank] for rank in reasons) < STRIKES:
             return
         if NOT_FINITE in reasons.values():
             raise all_diverged(self.round)
