@@ -183,13 +183,13 @@ def test_distance_is_that_of_the_replicas_to_the_master(
     assert master.distance == pytest.approx(6**0.5 / X.norm().item())
 
 
-def test_who_is_left_of_the_replicas_may_be_refused_once():
+def test_who_is_left_of_the_replicas_may_be_refused_twice():
     roll = Roll([0, 1])
     roll.strike(1)
-    for round in (0, 1):
+    for round in range(3):
         assert roll.tick(0, round, round)
         roll.refuse(0, "shape")
-        if round == 1:
+        if round == 2:
             break
         roll.check()
         roll.turn()
