@@ -1,7 +1,7 @@
 """What the coordinator streams, taken as it comes, whatever the driver does meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,14 +16,14 @@ here, and replicas hold the last two masters. So if it is lost, no report is los
 Taken = SimpleQueue[tuple[dict[str, Any] | None, Exception | None]]
 
 
-def read(stream: ray.ObjectRefGenerator) -> Iterator[dict[str, Any]]:
+def read(stream: ray.ObjectRefGenerator) -> Generator[dict[str, Any], None, None]:
     """The reports; an empty one each time that there was none for a while.
 
     A thread takes them, for the coordinator must not wait until the driver has time for one.
     """
     taken: Taken = SimpleQueue()
     over = threading.Event()
-    taker = threading.Thread(target=_take, args=(stream, taken, over), daemon=True)
+    taker = threading.Thread(target=_take, args=(stream, taken, over), name="reports", daemon=True)
     taker.start()
     try:
         while True:
