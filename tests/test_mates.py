@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.mates import MateActor
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
-from parle_ray.strategies import DiLoCo, Parle, Strategy
+from parle_ray.strategies import Asynchronous, DiLoCo, Parle, Strategy
 from tests.fake_ray import FakeRay, me
 from tests.problems import Batch, batches, run, sgd, squares
 from tests.team import Meeting, ThreadGroup
@@ -47,6 +48,24 @@ def test_a_run_of_two_processes_a_replica_has_the_bits_of_simulate(
     assert losses == [report["loss"] for report in outcome.history]
     assert torch.equal(master["vector"], outcome.master)
     assert sum(isinstance(actor.instance, MateActor) for actor in office.hired) == 2
+
+
+@pytest.mark.parametrize("shard_state", [False, True], ids=["whole", "sharded"])
+def test_an_asynchronous_run_of_two_processes_a_replica_has_the_rounds_of_one(
+    monkeypatch: pytest.MonkeyPatch, shard_state: bool
+) -> None:
+    order: list[int] = []
+    options: dict[str, Any] = {
+        "execution": replace(TWO, shard_state=shard_state),
+        "num_rounds": 4,
+        "inner_optimizer_fn": sgd(momentum=0.9),
+        "lr_scheduler_fn": lambda inner: LambdaLR(inner, lambda round: 1.0 / (1 + round)),
+    }
+    rounds, losses, master, _ = fit(monkeypatch, Asynchronous(), None, arrivals=order, **options)
+    outcome = run(Asynchronous(), arrivals=order, **options)
+    assert rounds == [1, 2, 3, 4]
+    assert losses == [report["loss"] for report in outcome.history]
+    assert torch.equal(master["vector"], outcome.master)
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,11 @@ class ReplicaActor:
         try:
             self._codec, self._places = codec, places(parts, codec)
             vector = view_all(ray.get(master), self.learner.vector.dtype)
-            task = self._task.fitted_to(batches_per_pass, codec)
-            self.learner.start(task, task.round_of(round), vector)
+            task, own = self._task.fitted_to(batches_per_pass, codec), self._task.round_of(round)
+            self.learner.start(task, own, vector)
             if state:
                 self.learner.load_state_dict(unpack_tree(ray.get(state[0])))
-            self._mates.start(batches_per_pass, round, master, state)
+            self._mates.start(batches_per_pass, own, master, state)
             self.memory.start(round)
         except Exception as error:
             self._explain("start", error)
@@ -139,9 +139,10 @@ class ReplicaActor:
                 seen, reply = self.memory.take(generation, round)
             return reply
 
-        self._mates.walk(round)
+        own = self._task.round_of(round)
+        self._mates.walk(own)
         try:
-            answer = self.learner.play(self._task.round_of(round), receive)
+            answer = self.learner.play(own, receive)
         except Superseded:
             raise
         except Exception as error:
