@@ -33,7 +33,7 @@ class AsynchronousExchange(Exchange):
         super().deliver(parcels)
 
     def _ask(self, rank: int, round: int) -> None:
-        self.deliver({rank: self.master.replies()[rank]})
+        self.deliver(self.master.reply(rank))
         self._roll.ask(rank)
         super()._ask(rank, round)
 

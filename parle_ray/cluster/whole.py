@@ -74,6 +74,10 @@ class Whole:
         """What opened the round that is open."""
         return self._parcels({rank: self._master.reply(rank) for rank in self._master.ranks})
 
+    def reply(self, rank: int) -> dict[int, Parcel]:
+        """What one replica is told of the master as it is."""
+        return self._parcels({rank: self._master.reply(rank)})
+
     def join(self, rank: int) -> dict[int, Parcel]:
         """Take in a replica that starts from the master; its reply."""
         return self._parcels({rank: self._master.join(rank)})
