@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from parle_ray import ReplicaOptimizer
 from parle_ray.errors import InputError
 from parle_ray.strategies import Parle
+from tests import torchrun
 
 PAGE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -289,18 +289,13 @@ def test_the_lines_of_the_page_train_with_transformers(tmp_path: Path) -> None:
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> None:
     """What torchrun gives to all processes alike."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in {
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
+    torchrun.join(
+        monkeypatch,
+        WORLD_SIZE="2",
+        LOCAL_WORLD_SIZE="2",
+        GROUP_RANK="0",
+        TORCHELASTIC_RUN_ID="test",
+    )
 
 
 def one_of_two(rank: int, loop: str, folder: Path) -> None:

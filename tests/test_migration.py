@@ -1,9 +1,7 @@
 """The scripts of docs/migration.md: a loop with DDP, and what it becomes."""
 
 import difflib
-import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tests import torchrun
+
 PAGE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text()
 BEFORE, AFTER, *_ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
@@ -20,16 +20,7 @@ BEFORE, AFTER, *_ = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment that torchrun gives the only process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }.items():
-        monkeypatch.setitem(os.environ, name, value)
+    torchrun.join(monkeypatch, RANK="0", WORLD_SIZE="1")
     yield
     dist.destroy_process_group()
 

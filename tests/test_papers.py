@@ -10,7 +10,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from jobs import reproduce
 from jobs.reproduction.papers import PAPERS, multi_gpu, output
 from jobs.reproduction.papers.digits import training_loss
 from jobs.reproduction.papers.found import Claim, Found
@@ -135,21 +134,3 @@ def test_what_is_found_is_shown_and_kept(tmp_path: Path) -> None:
 
 def test_every_paper_is_a_module_of_its_name() -> None:
     assert all(find_spec(f"jobs.reproduction.papers.{name}") for name in PAPERS)
-
-
-MISTAKES = {
-    "--paper splsh": ["no paper 'splsh'", "'splash'"],
-    "lenet_mnist --paper splash": ["name is not for --paper"],
-    "--paper splash --scale 0.1": ["scale is not for --paper"],
-    "--paper splash --seeds 0": ["--seeds must be >= 1"],
-}
-
-
-@pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_one_message_and_status_2(
-    line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert reproduce.main(line.split()) == 2
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1
-    assert all(part in told for part in MISTAKES[line])

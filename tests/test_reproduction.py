@@ -113,6 +113,10 @@ MISTAKES = {
     "lenet_mnist --seeds 0": ["--seeds must be >= 1"],
     "lenet_mnist --sale 1": ["--sale", "'--scale'"],
     "lenet_mnist --scale 0 --stand_in digits": ["--scale must be > 0"],
+    "--paper splsh": ["no paper 'splsh'", "'splash'"],
+    "lenet_mnist --paper splash": ["name is not for --paper"],
+    "--paper splash --scale 0.1": ["scale is not for --paper"],
+    "--paper splash --seeds 0": ["--seeds must be >= 1"],
 }
 
 

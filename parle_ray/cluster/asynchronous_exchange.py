@@ -6,6 +6,7 @@ from typing import Any
 import ray
 
 from parle_ray.cluster.exchange import Exchange
+from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import Parcel
 from parle_ray.learner import Answer
 from parle_ray.membership.arrivals import Arrivals
@@ -19,6 +20,7 @@ class AsynchronousExchange(Exchange):
     """
 
     _roll: Arrivals
+    master: Whole
 
     def open(self, parcels: dict[int, Parcel]) -> None:
         """A round opens; nobody is told."""
