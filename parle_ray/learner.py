@@ -1,7 +1,7 @@
 """A replica with its data: draws batches, computes gradients, walks whole rounds. No I/O."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,10 @@ class Answer:
         return replace(later, loss=loss, num_samples=samples)
 
 
+Walk = Generator[Tensor, Any, Answer]
+"""A round that yields what the processes are to take the mean of, and is sent it."""
+
+
 class Learner:
     """One replica at work on a task.
 
@@ -52,22 +56,26 @@ class Learner:
         rank: which replica this is, from 0.
         incarnation: how many replicas of this rank there were before; a new one draws other
             random numbers.
+        index: which process of the replica this is, if they walk apart.
 
     Attributes:
         task: from `start` on; its functions may be replaced between two steps.
         team: the processes of this replica; without others, this one computes their parts.
     """
 
-    def __init__(self, task: Task, rank: int, incarnation: int = 0) -> None:
-        self.rank = rank
-        size = task.execution.num_processes
-        self.team = Alone(size) if size > 1 else Team()
+    def __init__(self, task: Task, rank: int, incarnation: int = 0, index: int = 0) -> None:
+        self.rank, self._index = rank, index
+        size, apart = task.execution.num_processes, task.strategy.walks_apart
+        self.team = Alone(size) if size > 1 and not apart else Team()
+        self._seat = (
+            (rank * size + index, task.num_replicas * size) if apart else (rank, task.num_replicas)
+        )
         self._device = task.execution.resolve_device()
         self._flat = task.build(self._device)
         cuda = self._device.type == "cuda"
-        self._generators = Generators(task.seed, rank, incarnation, cuda=cuda)
+        self._generators = Generators(task.seed, self._seat[0], incarnation, cuda=cuda)
         with self._generators:
-            batches = moved(task.batches_fn(rank, task.num_replicas), self._device)
+            batches = moved(task.batches_fn(*self._seat), self._device)
             self._stream = BatchStream(batches, self._generators, f"replica {rank}")
 
     @property
@@ -100,7 +108,7 @@ class Learner:
         if master is not None:
             self._flat.vector.copy_(master)
         inner, self._scheduler = task.optimizer(self._flat)
-        self._replica, self._inner = make_replica(self._flat, inner, task, self.rank, self.team)
+        self._replica, self._inner = make_replica(self._flat, inner, task, self._seat, self.team)
         self._end = task.replica_end(self._flat.vector)
         self._decoded: Reply | None = None  # a reply may come twice, its difference counts once
         self._module = task.execution.prepare(self._flat.module)
@@ -116,24 +124,35 @@ class Learner:
             receive: gives the answer to the push of the round before; called once, at the moment
                 when the strategy cannot do without it.
         """
-        replica, overlaps = self._replica, self.task.strategy.overlaps
-        losses, samples, alive = [], 0, True
+        return go([self.walk(round, receive)], lambda brought: self.team.mean(brought[0]))
+
+    def walk(self, round: int, receive: Callable[[], Reply]) -> Walk:
+        """The same, told what the processes that walk apart come to (see `go`)."""
+        replica, strategy = self._replica, self.task.strategy
+        steps, alive, last = [], True, strategy.num_legs - 1
         self._schedule(round)
-        with self._generators:
-            if not overlaps:
-                replica.begin(round, self._hear(receive))
-            lr = float(replica.inner.param_groups[0]["lr"])
-            for _ in range(self.task.strategy.sync_every):
-                loss, size = self._gradient()
-                replica.local_step(round)
-                losses.append(loss)
-                samples += size
-            if overlaps:
-                alive = replica.end(round, self._hear(receive))
-        if self.task.strategy.synchronous:  # else the next walk may be one of this round again
+        lr = float(replica.inner.param_groups[0]["lr"])
+        for leg in range(strategy.num_legs):
+            if leg > 0:
+                replica.rest(round)
+                replica.meet((yield replica.flat.vector))
+            with self._generators:
+                if leg == 0 and not strategy.overlaps:
+                    replica.begin(round, self._hear(receive))
+                each = range(strategy.sync_every // strategy.num_legs)
+                steps += [self._step(round) for _ in each]
+                if leg == last and strategy.overlaps:
+                    alive = replica.end(round, self._hear(receive))
+        if strategy.synchronous:  # else the next walk may be one of this round again
             self._schedule(round + 1)
-        mean_loss = self.team.losses(torch.stack(losses)).mean().item()
-        return Answer(self._push(round) if alive else None, mean_loss, lr, samples)
+        losses, sizes = zip(*steps, strict=True)
+        loss, samples = self.team.losses(torch.stack(losses)).mean().item(), sum(sizes)
+        if strategy.walks_apart:
+            if alive:
+                replica.meet((yield replica.flat.vector))
+            loss, share = (yield torch.tensor([loss, samples], dtype=torch.float64)).tolist()
+            samples = int(share * self.task.execution.num_processes + 0.5)
+        return Answer(self._push(round) if alive else None, loss, lr, samples)
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""
@@ -159,7 +178,12 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, which is whole; `start` comes first."""
+        """Go on from a saved state, which is whole; `start` comes first.
+
+        Those of the other processes, where they walk apart, are its `others`.
+        """
+        if self._index > 0:
+            state = state["others"][self._index - 1]
         self._flat.vector.copy_(state["vector"])
         own = {name: self._own(value) for name, value in state["strategy"].items()}
         self._replica.take(own)
@@ -209,6 +233,12 @@ class Learner:
         push = self._replica.push(round)
         return push if self._end is None else self._end.code(push)
 
+    def _step(self, round: int) -> tuple[Tensor, int]:
+        """Walk one mini-batch; its loss and size."""
+        told = self._gradient()
+        self._replica.local_step(round)
+        return told
+
     def _gradient(self) -> tuple[Tensor, int]:
         """Gradient of the next mini-batch into `flat.gradient`; its loss and size."""
         batch, gradient = self._stream.next(), self._flat.gradient
@@ -244,3 +274,19 @@ class Learner:
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             for _ in range(steps):
                 self._scheduler.step()
+
+
+def go(walks: Sequence[Walk], mean: Callable[[list[Tensor]], Tensor]) -> Answer:
+    """Let walks go on in step, with the mean of what they bring; what the first comes to."""
+    answers: list[Answer] = []
+    took = None
+    while True:
+        brought = []
+        for walk in walks:
+            try:
+                brought.append(walk.send(took))
+            except StopIteration as end:
+                answers.append(end.value)
+        if answers:
+            return answers[0]
+        took = mean(brought)

@@ -140,11 +140,15 @@ class ReplicaOptimizer(Optimizer):
         self.steps += 1
         if self.steps % self._strategy.sync_every == 0:
             self._exchange(round)
+        elif self.steps % (self._strategy.sync_every // self._strategy.num_legs) == 0:
+            self._replica.rest(round)
+            self._replica.meet(self._flat.vector)
 
     def _exchange(self, round: int) -> None:
         if self._strategy.overlaps:
             self._merge(round - 1)
             self._replica.end(round, self._reply())
+            self._replica.meet(self._flat.vector)
             self._gather(self._replica.push(round))
         else:
             self._gather(self._replica.push(round))

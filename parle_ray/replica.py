@@ -75,6 +75,14 @@ class Replica:
         self.strategy.local_step(self.flat.vector, self.state, self.inner, round)
         self.fresh = False
 
+    def rest(self, round: int) -> None:
+        """End a leg that is not the last of its round."""
+        self.strategy.rest(self.flat.vector, self.state, round)
+
+    def meet(self, mean: Tensor) -> None:
+        """Take in the mean of the processes that walk apart."""
+        self.strategy.meet(self.state, mean)
+
     def end(self, round: int, reply: Reply) -> bool:
         """Close the round of an overlapping strategy; False if its work is lost to a restart."""
         if reply.restart:

@@ -54,13 +54,16 @@ class ShardedReplica(Replica):
 
 
 def make_replica(
-    flat: FlatModule, inner: Optimizer, task: Task, rank: int, team: Team
+    flat: FlatModule, inner: Optimizer, task: Task, seat: tuple[int, int], team: Team
 ) -> tuple[Replica, Stateful]:
-    """This process's replica, whole or in part, and the state of its optimiser."""
-    seat = task.strategy, rank, task.num_replicas
+    """This process's replica, whole or in part, and the state of its optimiser.
+
+    Args:
+        seat: which replica it is, and of how many.
+    """
     if not isinstance(team, Sharing):
-        return Replica(flat, inner, *seat), inner
+        return Replica(flat, inner, task.strategy, *seat), inner
     stretch = Stretch(flat, team.part)
     own = {id(p) for p in stretch.parameters}
     state = Partial(inner, lambda p: id(p) in own)
-    return ShardedReplica(team, stretch, inner, *seat), state
+    return ShardedReplica(team, stretch, inner, task.strategy, *seat), state

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.asynchronous import AsynchronousMaster
+from parle_ray.deputies import Deputies, make_learner
 from parle_ray.errors import InputError
 from parle_ray.evaluate import Evaluator
 from parle_ray.execution import Execution
@@ -28,6 +29,8 @@ from parle_ray.task import (
     SchedulerFn,
     Task,
 )
+
+Learners = Sequence[Learner | Deputies]
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _run(
     evaluate_every: int | None,
     on_round: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
-    learners = [Learner(task, rank) for rank in range(task.num_replicas)]
+    learners = [make_learner(task, rank) for rank in range(task.num_replicas)]
     task = task.fitted_to(learners[0].batches_per_pass)
     assert task.num_rounds is not None
     master: Master
@@ -151,7 +154,7 @@ def _run(
     )
 
 
-def _rounds(task: Task, master: Master, learners: list[Learner]) -> Iterator[dict[int, Answer]]:
+def _rounds(task: Task, master: Master, learners: Learners) -> Iterator[dict[int, Answer]]:
     """Close round after round; what was answered in each."""
     assert task.num_rounds is not None
     replies = {rank: master.reply(rank) for rank in master.ranks}
@@ -165,7 +168,7 @@ def _rounds(task: Task, master: Master, learners: list[Learner]) -> Iterator[dic
 
 
 def _arrivals(
-    task: Task, master: AsynchronousMaster, learners: list[Learner], race: Race | Given
+    task: Task, master: AsynchronousMaster, learners: Learners, race: Race | Given
 ) -> Iterator[dict[int, Answer]]:
     """Merge push after push; what was answered in each round of them.
 

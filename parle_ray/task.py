@@ -61,7 +61,8 @@ class Task:
         if not isinstance(self.strategy, Strategy):
             hint = f"; write {self.strategy.__name__}()" if isinstance(self.strategy, type) else ""
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}{hint}")
-        if self.execution.shard_state and not self.strategy.coordinate_wise:
+        whole = self.strategy.walks_apart or not self.strategy.coordinate_wise
+        if self.execution.shard_state and whole:
             raise InputError(
                 f"execution.shard_state: {type(self.strategy).__name__} needs its vectors whole; "
                 "leave it off"

@@ -70,6 +70,10 @@ class Team:
         """Of the steps of a round, `(sync_every,)`, from those that `gradient` returned."""
         return losses
 
+    def mean(self, vector: Tensor) -> Tensor:
+        """Of the vectors of processes that walk apart."""
+        return vector
+
     def tell(self, reply: Reply | None) -> None:
         """Hand on the coordinator's reply; None: there will be none, as the round is given up."""
 

@@ -27,6 +27,7 @@ from parle_ray.strategies import (
     DiLoCo,
     ElasticSGD,
     EntropySGD,
+    HierarchicalParle,
     LocalSGD,
     ParameterMixing,
     Parle,
@@ -62,6 +63,7 @@ ROWS: dict[str, Row] = {
     # Every EASGD replica pulls the centre by its own moving rate, so n of them pull n times.
     "elastic_sgd, EASGD": Row(ElasticSGD(sync_every=2, moving_rate=0.2), equal_is_one=False),
     "entropy_sgd": Row(EntropySGD(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
+    "hierarchical_parle": Row(HierarchicalParle(sync_every=6, meetings=2, gamma=10.0, **OUTER)),
     "local_sgd": Row(LocalSGD(sync_every=3)),
     "papa": Row(PAPA(sync_every=2, alpha=0.8)),
     "parameter_mixing": Row(ParameterMixing(sync_every=2, tail=0.3)),
@@ -94,6 +96,8 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "rounds_remembered": [0.5, -1.0, math.nan, True, None],
     "max_weight": [0.5, -1.0, math.nan, True, None],
     "reference": ["mean", None],
+    "meetings": [0, -1, 4, 2.0, True, None],
+    "node_rho": [0.0, -1.0, math.nan, None],
 }
 
 

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task", "team", "group", "sharded"},
-    {"learner", "master", "asynchronous", "race"},
+    {"learner", "deputies", "master", "asynchronous", "race"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},
     {"cluster"},

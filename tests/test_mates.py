@@ -12,7 +12,7 @@ from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.mates import MateActor
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
-from parle_ray.strategies import Asynchronous, DiLoCo, Parle, Strategy
+from parle_ray.strategies import Asynchronous, DiLoCo, HierarchicalParle, Parle, Strategy
 from tests.fake_ray import FakeRay, me
 from tests.problems import Batch, batches, run, sgd, squares
 from tests.team import Meeting, ThreadGroup
@@ -33,13 +33,19 @@ def threads(one_process: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa
 @pytest.mark.parametrize("shard_state", [False, True], ids=["whole", "sharded"])
 @pytest.mark.parametrize(
     ("strategy", "compression"),
-    [(Parle(sync_every=2), "none"), (DiLoCo(sync_every=2), "none"), (Parle(sync_every=2), "int8")],
-    ids=["overlapping", "blocking", "compressed"],
+    [
+        (Parle(sync_every=2), "none"),
+        (DiLoCo(sync_every=2), "none"),
+        (Parle(sync_every=2), "int8"),
+        (HierarchicalParle(sync_every=2), "none"),
+        (HierarchicalParle(sync_every=2), "int8"),
+    ],
+    ids=["overlapping", "blocking", "compressed", "apart", "apart, compressed"],
 )
 def test_a_run_of_two_processes_a_replica_has_the_bits_of_simulate(
     monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str, shard_state: bool
 ) -> None:
-    execution = replace(TWO, shard_state=shard_state)
+    execution = replace(TWO, shard_state=shard_state and not strategy.walks_apart)
     options: dict[str, Any] = {"execution": execution, "compression": compression}
     inner = sgd(momentum=0.9)
     outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=inner, **options)

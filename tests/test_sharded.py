@@ -19,7 +19,9 @@ from parle_ray.team import Sharing, Together
 from tests.problems import NUM_PARAMS, Pieces, task
 from tests.test_team import together
 
-SHARED = [name for name, kind in STRATEGIES.items() if kind().coordinate_wise]
+SHARED = [
+    name for name, kind in STRATEGIES.items() if kind().coordinate_wise and not kind.walks_apart
+]
 MASTER = torch.linspace(-1.0, 1.0, NUM_PARAMS, dtype=torch.float64)
 Walk = tuple[list[Tensor], dict[str, Any], int]
 

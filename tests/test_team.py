@@ -43,7 +43,10 @@ def in_parts(size: int) -> Execution:
     return Execution(num_processes=size)
 
 
-@pytest.mark.parametrize(("name", "size"), [*((name, 3) for name in STRATEGIES), ("parle", 5)])
+TOGETHER = [name for name, kind in STRATEGIES.items() if not kind.walks_apart]
+
+
+@pytest.mark.parametrize(("name", "size"), [*((name, 3) for name in TOGETHER), ("parle", 5)])
 def test_every_strategy_goes_the_way_of_one_process_up_to_rounding(name: str, size: int) -> None:
     """Of four examples a part gets one or two; of five parts one gets none."""
     strategy = STRATEGIES[name](sync_every=2)
@@ -91,12 +94,12 @@ def test_the_data_come_in_one_order_however_many_processes_draw_random_numbers()
     assert order(2)[:12] == order(1)[:12]  # one process draws its dropout between two passes
 
 
-def together(size: int, work: Callable[[Together], Any]) -> list[Any]:
+def together(size: int, work: Callable[[ThreadGroup], Any]) -> list[Any]:
     """What so many threads, of one group, come to."""
     meeting, said = Meeting(size), list[Any]([None] * size)
 
     def go(index: int) -> None:
-        said[index] = work(Together(ThreadGroup(meeting, index, size, torch.device("cpu"))))
+        said[index] = work(ThreadGroup(meeting, index, size, torch.device("cpu")))
 
     threads = [threading.Thread(target=go, args=(index,)) for index in range(size)]
     for thread in threads:
@@ -124,7 +127,7 @@ def test_processes_come_to_the_bits_of_one_that_takes_all_parts(size: int, num_p
 
     expected, loss = gradient(Alone(size))
     torch.testing.assert_close(expected, rows.mean(0), rtol=1e-4, atol=1e-4)
-    for one, its_loss in together(size, gradient):
+    for one, its_loss in together(size, lambda group: gradient(Together(group))):
         assert torch.equal(one, expected)
         assert torch.equal(its_loss, loss)
 
@@ -144,7 +147,7 @@ def test_all_hear_what_the_first_is_told_and_when_it_gives_up() -> None:
                     heard.append(None)
         return heard
 
-    for heard in together(3, talk)[1:]:
+    for heard in together(3, lambda group: talk(Together(group)))[1:]:
         assert [one and one.restart for one in heard] == [False, True, None]
         assert heard[0] is not None
         assert torch.equal(heard[0].vector, torch.ones(3))

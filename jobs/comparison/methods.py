@@ -13,6 +13,7 @@ from parle_ray.strategies import (
     DiLoCo,
     ElasticSGD,
     EntropySGD,
+    HierarchicalParle,
     LocalSGD,
     ParameterMixing,
     Parle,
@@ -81,6 +82,10 @@ METHODS: dict[str, Method] = {
     "sgd_ema": Method(title="DDP + EMA", how=Workers(averaging=EMA())),
     "parle": Method(title="Parle", how=Exchange(strategy=Parle())),
     "parle_1": Method(title="Parle, n = 1", how=Exchange(strategy=Parle(), alone=True)),
+    "hierarchical_parle": Method(
+        title="Hierarchical Parle",
+        how=Exchange(strategy=HierarchicalParle(sync_every=25, meetings=5)),
+    ),
     "entropy_sgd": Method(title="Entropy-SGD", how=Exchange(strategy=EntropySGD())),
     "elastic_sgd": Method(title="Elastic-SGD", how=Exchange(strategy=ElasticSGD())),
     "local_sgd": Method(title="Local SGD", how=Exchange(strategy=LocalSGD())),

@@ -20,6 +20,7 @@ from parle_ray.cluster.losses import MateLost, cause_of, explain, why_lost
 from parle_ray.cluster.nodes import on_node
 from parle_ray.cluster.states import join_states
 from parle_ray.cluster.wire import pack_tree, unpack_tree, view_all
+from parle_ray.deputies import Apart
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.group import TorchGroup, find_store, open_store
 from parle_ray.learner import Learner
@@ -34,7 +35,7 @@ SEE_GPUS = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
 
 
 class MateActor:
-    """A process of a replica that walks as the first does, each on its part of every mini-batch.
+    """A process of a replica that walks as the first does, on its parts of mini-batches or apart.
 
     Args:
         task: a list with the reference of the task.
@@ -69,7 +70,7 @@ class MateActor:
             torch.set_num_threads(execution.num_threads or self._threads)
             set_device(self._device)
             self._task = replace(task, execution=execution)
-            self._learner = Learner(self._task, self._rank, self._incarnation)
+            self._learner = Learner(self._task, self._rank, self._incarnation, self._index)
         except Exception as error:
             explain(repr(self), "setup", error)
         return os.getpid()
@@ -110,11 +111,15 @@ class MateActor:
     def state(self) -> Any:
         """What this process has of the replica's state, packed."""
         state = self._learner.state_dict()
-        return pack_tree({name: state[name] for name in ("vector", "strategy", "inner", "end")})
+        if not self._task.strategy.walks_apart:
+            state = {name: state[name] for name in ("vector", "strategy", "inner", "end")}
+        return pack_tree(state)
 
 
 def team_of(group: Group, learner: Learner, task: Task) -> Together:
     """One process of a team."""
+    if task.strategy.walks_apart:
+        return Apart(group)
     if not task.execution.shard_state:
         return Together(group)
     parts = stretches(learner.sizes, group.size, whole_parameters=True, codec="none")
@@ -207,9 +212,12 @@ class Mates:
 
     def whole(self, state: Any) -> Any:
         """A replica's packed state, of which the first process has this."""
-        if not self._task.execution.shard_state or not self._actors:
+        apart = self._task.strategy.walks_apart
+        if not self._actors or not (apart or self._task.execution.shard_state):
             return state
         self._ask("state")
+        if apart:
+            return state | {"others": self._answers()}
         return join_states([state | {"end": {}}, *self._answers()]) | {"end": state["end"]}
 
     def why(self, broken: TeamBroken) -> Exception:

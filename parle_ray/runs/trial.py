@@ -56,7 +56,16 @@ class Trial:
             self._optimiser(state)
 
     def replica(self, state: Any) -> None:
-        """A replica's."""
+        """A replica's, and those of its processes if they walk apart."""
+        if self._task.strategy.walks_apart:
+            others = state.get("others", [])
+            size = 1 + len(others)
+            _expect("num_processes", size, size == self._task.execution.num_processes)
+            for other in others:
+                self._process(other)
+        self._process(state)
+
+    def _process(self, state: Any) -> None:
         _expect("fresh", state["fresh"], isinstance(state["fresh"], bool))
         own = self._task.strategy.init_replica(self._flat.vector)
         self._vectors(state, own, {"known", "residual"})

@@ -7,6 +7,7 @@ from parle_ray.strategies.bounded_advance import BoundedAdvance
 from parle_ray.strategies.diloco import DiLoCo
 from parle_ray.strategies.elastic_sgd import ElasticSGD
 from parle_ray.strategies.entropy_sgd import EntropySGD
+from parle_ray.strategies.hierarchical_parle import HierarchicalParle
 from parle_ray.strategies.local_sgd import LocalSGD
 from parle_ray.strategies.papa import PAPA
 from parle_ray.strategies.parameter_mixing import ParameterMixing
@@ -25,6 +26,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "diloco": DiLoCo,
     "elastic_sgd": ElasticSGD,
     "entropy_sgd": EntropySGD,
+    "hierarchical_parle": HierarchicalParle,
     "local_sgd": LocalSGD,
     "papa": PAPA,
     "parameter_mixing": ParameterMixing,
@@ -47,6 +49,7 @@ __all__ = [
     "DiLoCo",
     "ElasticSGD",
     "EntropySGD",
+    "HierarchicalParle",
     "LocalSGD",
     "ParameterMixing",
     "Parle",

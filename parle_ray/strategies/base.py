@@ -50,6 +50,9 @@ class Strategy(ABC):
     """Those that are divided by: they may be infinite; the others may end at zero."""
     synchronous: ClassVar[bool] = True
     """False: the master merges each push as it comes."""
+    walks_apart: ClassVar[bool] = False
+    """True: the processes of a replica walk on data of their own, and meet at the end of each leg;
+    False: each takes a part of every mini-batch."""
     steps_master: ClassVar[bool] = False
     """True: `merge` leaves a gradient in `master.grad` and the user's optimiser, which then lives
     at the coordinator, takes the step."""
@@ -68,6 +71,11 @@ class Strategy(ABC):
     def overlaps(self) -> bool:
         """True: the reply to round k-1 is needed only at the end of round k."""
         return False
+
+    @property
+    def num_legs(self) -> int:
+        """Into how many legs of equal length a replica's round is cut; it divides `sync_every`."""
+        return 1
 
     @property
     def coordinate_wise(self) -> bool:
@@ -112,6 +120,12 @@ class Strategy(ABC):
     @abstractmethod
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         """One mini-batch: `y.grad` holds its gradient; `inner` is the user's optimiser on y."""
+
+    def rest(self, y: Tensor, state: State, round: int) -> None:  # noqa: B027
+        """End a leg; the last of a round ends as the round does."""
+
+    def meet(self, state: State, mean: Tensor) -> None:  # noqa: B027
+        """Take the mean of the y of processes that walk apart, `(num_params,)`, after each leg."""
 
     @abstractmethod
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:

@@ -24,7 +24,8 @@ TWO = Execution(num_processes=2)
 @pytest.mark.nightly
 @pytest.mark.timeout(560)
 @pytest.mark.parametrize(
-    ("name", "shard_state"), [("parle", True), ("parle", False), ("sgd", False)]
+    ("name", "shard_state"),
+    [("parle", True), ("parle", False), ("sgd", False), ("hierarchical_parle", False)],
 )
 def test_two_processes_a_replica_end_with_the_bits_of_simulate(
     trainer: Any, name: str, shard_state: bool
