@@ -47,10 +47,7 @@ class HierarchicalParle(Parle):
     node_rho: float = 4.0
     reference: Literal["master"] = "master"
 
-    equation: ClassVar[str] = (
-        "x^ab <- x^ab - eta[(x^ab - z^ab) + (1/rho)(x^ab - x^a) + (1/node_rho)(x^a - x)];  "
-        "x^a <- mean x^ab;  x <- mean x^a"
-    )
+    equation: ClassVar[str] = "Parle in nodes, (x^ab - x^a)/rho; (x^a - x)/node_rho between; x <- mean x^a"
     divisors: ClassVar[tuple[str, ...]] = (*Parle.divisors, "node_rho")
     walks_apart: ClassVar[bool] = True
 
