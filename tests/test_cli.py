@@ -1,6 +1,7 @@
 """The command line: one message and an exit status for every mistake, and a run that ends well."""
 
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,6 +72,7 @@ MISTAKES = {
     "train --config nowhere.yaml": ["config", "nowhere.yaml"],
     "train --num_rounds": ["--num_rounds", "missing"],
     "train stray": ["'stray'"],
+    "train ''": ["unexpected ''"],
     "simulate --model.name mlp --model.args.hiden 3 --num_rounds 1": ["hiden", "'hidden'"],
     "simulate --model.name no.such:thing --num_rounds 1": ["no.such:thing", "PYTHONPATH"],
     "strategies foo": ["'foo'"],
@@ -111,7 +113,7 @@ def assert_one_message(status, out, err, named):
 
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_answered_by_one_message_and_status_2(capsys, command):
-    assert_one_message(*ends(capsys, command.split()), MISTAKES[command])
+    assert_one_message(*ends(capsys, shlex.split(command)), MISTAKES[command])
 
 
 @pytest.mark.parametrize("text", FILES)

@@ -55,7 +55,7 @@ def _dotted(kind: Any, prefix: str) -> Iterator[str]:
 
 
 def _unrecognized(path: str, given: str, message: str, names: list[str]) -> str:
-    name = given.split()[0].split("=")[0]
+    name = (given.split() or [""])[0].split("=")[0]
     if not name.startswith("--"):
         return f"unexpected {name!r}; arguments are written --name value"
     return f"{name}: there is no such argument.{nearest(name[2:], names)}"

@@ -47,7 +47,9 @@ class HierarchicalParle(Parle):
     node_rho: float = 4.0
     reference: Literal["master"] = "master"
 
-    equation: ClassVar[str] = "Parle in nodes, (x^ab - x^a)/rho; (x^a - x)/node_rho between; x <- mean x^a"
+    equation: ClassVar[str] = (
+        "Parle in nodes, (x^ab - x^a)/rho; (x^a - x)/node_rho between; x <- mean x^a"
+    )
     divisors: ClassVar[tuple[str, ...]] = (*Parle.divisors, "node_rho")
     walks_apart: ClassVar[bool] = True
 
