@@ -1,4 +1,4 @@
-"""The callbacks of docs/dashboards.md: what they are told is found in TensorBoard and MLflow."""
+"""The callbacks of docs/dashboards.md: what they are told is found in the trackers."""
 
 import re
 import struct
@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 PAGE = (Path(__file__).parents[1] / "docs" / "dashboards.md").read_text()
-TENSORBOARD, MLFLOW = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+TENSORBOARD, MLFLOW, WANDB = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 REPORTS = [
     {"round": 1, "step": 25, "loss": 0.5, "replica/1/loss": 0.25, "accuracy": None},
@@ -67,3 +67,20 @@ def test_mlflow_has_every_number_of_every_round(tmp_path: Path) -> None:
     mlflow.end_run()
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "replica/1/loss")
     assert [(point.step, point.value) for point in history] == [(25, 0.25), (50, 0.0625)]
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("default")
+def test_wandb_has_the_numbers_of_the_last_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    names: dict[str, Any] = {}
+    exec(TENSORBOARD + WANDB, names)
+    tracker = names["WeightsAndBiases"](project="parle", mode="offline", dir=str(tmp_path))
+    tell(tracker)
+    summary = dict(tracker.run.summary)
+    tracker.run.finish()
+    assert {name: summary[name] for name in REPORTS[1]} == REPORTS[1]
+    assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
