@@ -59,7 +59,6 @@ def benchmark(quick: bool) -> Benchmark:
         quantities={
             "bytes": "between the nodes for each mini-batch of a replica, both ways",
             "error": "of the master on the test set, %",
-            "train_s": "seconds, first report to last",
         },
         cases=[
             Case(
@@ -88,12 +87,10 @@ class Line:
 
     def figures(self) -> dict[str, float]:
         """Between the first report and the last, at which everything runs."""
-        (bytes_before, first), *rest, (bytes_after, last) = self.seen
-        seconds = sum(report["round_s"] for _, report in rest) + last["round_s"]
+        (bytes_before, first), *_, (bytes_after, last) = self.seen
         return {
             "bytes": (bytes_after - bytes_before) / (last["step"] - first["step"]),
             "error": 100.0 * last["error"],
-            "train_s": seconds,
         }
 
 
