@@ -24,7 +24,8 @@ class Execution:
         num_threads: CPU threads of each process; None takes the replica's CPUs, 1 outside Ray.
         num_processes: of a replica, on one node, with a GPU each if it has GPUs: each takes a part
             of every mini-batch, and their gradients are averaged. `loss_fn` should be a mean over
-            the examples. One process comes to the same bits, part by part.
+            the examples. One process comes to the same bits, part by part. Those of a strategy that
+            `walks_apart` take whole mini-batches of their own.
         shard_state: each process keeps the vectors of strategy and optimiser for its own stretch
             of the parameters alone; for an optimiser that treats each parameter by itself.
     """
