@@ -56,7 +56,7 @@ class Learner:
         rank: which replica this is, from 0.
         incarnation: how many replicas of this rank there were before; a new one draws other
             random numbers.
-        index: which process of the replica this is, if they walk apart.
+        index: which of the replica's processes this is; it matters where they walk apart.
 
     Attributes:
         task: from `start` on; its functions may be replaced between two steps.
@@ -64,12 +64,13 @@ class Learner:
     """
 
     def __init__(self, task: Task, rank: int, incarnation: int = 0, index: int = 0) -> None:
-        self.rank, self._index = rank, index
-        size, apart = task.execution.num_processes, task.strategy.walks_apart
-        self.team = Alone(size) if size > 1 and not apart else Team()
-        self._seat = (
-            (rank * size + index, task.num_replicas * size) if apart else (rank, task.num_replicas)
-        )
+        self.rank, size = rank, task.execution.num_processes
+        if task.strategy.walks_apart:
+            self.team, self._index = Team(), index
+            self._seat = rank * size + index, task.num_replicas * size
+        else:
+            self.team, self._index = Alone(size) if size > 1 else Team(), 0
+            self._seat = rank, task.num_replicas
         self._device = task.execution.resolve_device()
         self._flat = task.build(self._device)
         cuda = self._device.type == "cuda"

@@ -1,5 +1,6 @@
 """Deputies under sheriffs: what it reduces to, and the same bits in one process and in several."""
 
+import copy
 import math
 from typing import Any
 
@@ -13,9 +14,10 @@ from parle_ray.deputies import Apart, Deputies, mean_of
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.fold import Fold
+from parle_ray.learner import Learner
 from parle_ray.replica import Reply
 from parle_ray.simulate import Outcome
-from parle_ray.strategies import HierarchicalParle, Parle
+from parle_ray.strategies import HierarchicalParle, Parle, Strategy
 from tests.problems import Batch, Pieces, batches, run, sgd, squares, task
 from tests.team import ThreadGroup
 from tests.test_team import together
@@ -119,6 +121,26 @@ def test_a_restart_in_the_middle_takes_all_deputies_to_the_master() -> None:
     assert answer.push is None
     assert torch.equal(deputies.vector, start)
     assert answer.num_samples == 2 * 4 * 4  # deputies, mini-batches, rows
+
+
+@pytest.mark.parametrize("strategy", [HierarchicalParle(sync_every=4), Parle(sync_every=4)])
+def test_a_process_goes_on_from_its_own_state_or_from_that_of_all(strategy: Strategy) -> None:
+    """The others of `HierarchicalParle` have one of their own, those of Parle walk as the first."""
+    given = task(strategy, execution=Execution(num_processes=2)).fitted_to(3)
+
+    def learner(index: int) -> Learner:
+        made = Learner(given, 0, index=index)
+        made.start(given, 0)
+        return made
+
+    first, second = learner(0), learner(1)
+    for one in (first, second):
+        one.play(0, lambda: Reply(torch.zeros(6)))
+    assert torch.equal(first.vector, second.vector) != strategy.walks_apart
+    others = {"others": [second.state_dict()]} if strategy.walks_apart else {}
+    again = learner(1)
+    again.load_state_dict(copy.deepcopy(first.state_dict() | others))
+    assert torch.equal(again.vector, second.vector)
 
 
 def test_a_loop_of_ones_own_is_a_node_of_one_deputy() -> None:
