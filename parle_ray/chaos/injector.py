@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError
 from ray.train import UserCallback
 
 from parle_ray.chaos.kinds import KINDS, at_work, marks
 from parle_ray.chaos.schedule import Fault
 from parle_ray.chaos.verdict import Seen, Struck
 from parle_ray.cluster.hiring import NAMESPACE
+from parle_ray.cluster.losses import ENDED
 
 PATIENCE_S = 30.0
 """How long the code that a fault waits for may take to come by, or a process to end of one."""
@@ -113,7 +114,7 @@ class Injector(UserCallback):
             if kind.node:
                 threading.Thread(target=self._renew, name="renew", daemon=True).start()
             return self._wait_for_mark(actor, before) if kind.waits else ""
-        except RayActorError:
+        except ENDED:
             if not sent:
                 return None
             return "" if kind.ends else "its process was lost meanwhile"

@@ -5,11 +5,12 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import ObjectLostError
 from torch import Tensor
 
 from parle_ray.cluster.branch_actor import BranchActor
 from parle_ray.cluster.hiring import Hiring
+from parle_ray.cluster.losses import ENDED
 from parle_ray.cluster.nodes import on_node
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import form, pack, view
@@ -104,7 +105,7 @@ class Branches(Whole):
             (spread, merged, refused), mean = ray.get(answer)
         except ObjectLostError:
             return None
-        except RayActorError:
+        except ENDED:
             self._give_up(index)
             return None
         if mean is None:

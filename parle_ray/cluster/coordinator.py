@@ -148,6 +148,7 @@ class Coordinator:
         round is still open, and one of `lost` and `cut` that there was no time to close it.
         """
         assert self._roll.ranks == sorted(members)
+        self._closed_at = time.perf_counter()  # first of all: from the next line on it is asked for
         self.exchange = exchange_of(
             self._master,
             self._task.patience,
@@ -171,7 +172,6 @@ class Coordinator:
         self._meters = Meters(own_name.rpartition("/")[0])
         self.exchange.open(self._master.replies())
         self._keep()
-        self._closed_at = time.perf_counter()
         while self._roll.round < self._last:
             self._admit()
             self.exchange.collect(self._somebody.is_set)

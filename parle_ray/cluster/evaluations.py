@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayTaskError
+
+from parle_ray.cluster.losses import ENDED
 
 NOTICE_S = 0.5
 """How often it is noticed, in a wait, that the run has to end."""
@@ -53,7 +55,7 @@ class Evaluations:
                 break
             try:
                 found = ray.get(self._under_way.pop(k))
-            except (RayActorError, ObjectLostError) as error:
+            except (*ENDED, ObjectLostError) as error:
                 if isinstance(error, RayTaskError):
                     raise
                 continue  # the evaluator was lost in it, again and again

@@ -3,7 +3,15 @@
 import traceback
 from typing import Any, NoReturn
 
-from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.team import TeamBroken
@@ -15,6 +23,10 @@ class Hangs(RayError):
 
 class MateLost(RayError):
     """A process of a replica is lost, beside the one that says so; the message is a clause."""
+
+
+ENDED = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)
+"""What Ray raises where an actor's process has ended: not all of it is a `RayActorError`."""
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -34,7 +46,7 @@ def reason_of(error: BaseException) -> str | UserCodeError:
     cause = cause_of(error)
     if isinstance(cause, UserCodeError):
         return cause
-    if isinstance(cause, RayActorError | ObjectLostError | MateLost):
+    if isinstance(cause, (*ENDED, ObjectLostError, MateLost)):
         return why_lost(cause)
     raise cause
 

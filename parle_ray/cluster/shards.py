@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError
+from ray.exceptions import ObjectLostError
 
+from parle_ray.cluster.losses import ENDED
 from parle_ray.cluster.wire import Parcel
 from parle_ray.master import late_rules, relative
 from parle_ray.membership.roll import NOT_FINITE, Roll
@@ -162,5 +163,5 @@ def _get(refs: list[ray.ObjectRef]) -> list[Any]:
         return ray.get(refs)
     except ObjectLostError:
         raise
-    except RayActorError as error:
+    except ENDED as error:
         raise ShardLost(f"a shard of the master: {error}") from error

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayError
+from ray.exceptions import ObjectLostError, RayError
 from ray.train import ScalingConfig
 
 from parle_ray.cluster import nodes, placement, reports
@@ -16,7 +16,7 @@ from parle_ray.cluster.ending import Ending
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
-from parle_ray.cluster.losses import MateLost, cause_of, why_lost
+from parle_ray.cluster.losses import ENDED, MateLost, cause_of, why_lost
 from parle_ray.cluster.mates import SEE_GPUS
 from parle_ray.cluster.memory import Standing
 from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose, newest
@@ -134,7 +134,7 @@ class Supervisor:
                 stream = self._recover()
         except RayError as error:
             cause = cause_of(error)
-            if not isinstance(cause, RayActorError | MateLost):
+            if not isinstance(cause, (*ENDED, MateLost)):
                 raise cause from None
             raise ClusterError(f"an actor was lost: {cause}") from error
 

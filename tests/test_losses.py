@@ -1,0 +1,98 @@
+"""A lost actor is a loss, by whichever name Ray has for it."""
+
+from typing import Any
+
+import pytest
+import torch
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayError,
+)
+from torch import Tensor, nn
+
+from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.crew import Crew
+from parle_ray.cluster.evaluations import Evaluations
+from parle_ray.strategies import Parle
+from tests.fake_ray import me
+from tests.problems import Batch, batches, squares
+from tests.test_kill_points import fit, one_process  # noqa: F401
+
+DEATHS = {
+    "its process died": ActorDiedError(),
+    "Ray ended it as its node was running out of memory": OutOfMemoryError("running low on memory"),
+    "its node died": NodeDiedError("its node has died"),
+}
+
+
+@pytest.fixture
+def hires_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A successor would still be setting up when the test is over."""
+    hire = Crew._hire
+
+    def hire_once(crew: Crew, rank: int, incarnation: int) -> None:
+        if incarnation == 0:
+            hire(crew, rank, incarnation)
+
+    monkeypatch.setattr(Crew, "_hire", hire_once)
+
+
+@pytest.mark.parametrize(("why", "death"), DEATHS.items(), ids=DEATHS)
+@pytest.mark.parametrize("tree", [None, 2])
+def test_a_replica_that_is_lost_is_replaced_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+    hires_once: None,
+    why: str,
+    death: RayError,
+    tree: int | None,
+) -> None:
+    monkeypatch.setattr("tests.fake_ray.ActorDiedError", lambda: death)
+    monkeypatch.setattr("parle_ray.cluster.crew.bury", lambda node, pids, kills: "")
+    dead: list[int] = []
+    said: list[str] = []
+
+    def loss_fn(module: nn.Module, batch: Batch) -> Tensor:
+        if torch.equal(batch[1], batches(1, 2)[0][1]) and not dead:
+            dead.append(1)
+            me().dead = True
+        return squares(module, batch)
+
+    rounds, *_ = fit(
+        monkeypatch,
+        Parle(sync_every=2),
+        None,
+        loss_fn=loss_fn,
+        tree=tree,
+        max_failures=-1,
+        say=said.append,
+    )
+    assert rounds == [1, 2]
+    assert [line for line in said if "was lost" in line] == [
+        f"replica 1 was lost, {why}; a new one will start from the master"
+    ]
+
+
+def test_a_coordinator_that_is_asked_before_its_first_round_says_how_long_nothing_came_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Coordinator] = []
+    told: list[float] = []
+    make = Coordinator.__init__
+
+    def noted(self: Coordinator, *args: Any, **options: Any) -> None:
+        made.append(self)
+        make(self, *args, **options)
+
+    class Asked(Evaluations):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            told.append(made[0].ping())
+
+    monkeypatch.setattr(Coordinator, "__init__", noted)
+    monkeypatch.setattr("parle_ray.cluster.coordinator.Evaluations", Asked)
+    rounds, *_ = fit(monkeypatch, Parle(sync_every=2), None)
+    assert rounds == [1, 2]
+    assert len(told) == 1
+    assert told[0] >= 0.0
