@@ -25,8 +25,8 @@ FIELD = "strategy.rho"
 
 def benchmark(quick: bool) -> Benchmark:
     """Trials of two replicas on two CPUs: one at a time has room."""
-    values, rounds = ((1, 4), 10) if quick else ((0.5, 1, 2, 3, 4, 6, 8, 16), 150)
-    argv = ["--data.name=digits", "--model.name=small_cnn", "--num_replicas=2"]
+    values, rounds = ((1, 4), 10) if quick else ((0.5, 1, 2, 3, 4, 6, 8, 16), 100)
+    argv = ["--data.name=digits", "--model.name=mlp", "--num_replicas=2"]
     argv += ["--cpus_per_replica=1", f"--num_rounds={rounds}", f"--evaluate_every={rounds // 5}"]
     runs = "runs, one after the other"
     return Benchmark(
