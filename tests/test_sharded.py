@@ -15,7 +15,7 @@ from parle_ray.learner import Learner
 from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES, EntropySGD, Rotation
 from parle_ray.stretches import stretches
-from parle_ray.team import Sharing, Together
+from parle_ray.team import Group, Sharing
 from tests.problems import NUM_PARAMS, Pieces, task
 from tests.test_team import together
 
@@ -26,7 +26,7 @@ MASTER = torch.linspace(-1.0, 1.0, NUM_PARAMS, dtype=torch.float64)
 Walk = tuple[list[Tensor], dict[str, Any], int]
 
 
-def walk(team: Together | None, name: str, first: int = 0, state: Any = None) -> Walk:
+def walk(group: Group | None, name: str, first: int = 0, state: Any = None) -> Walk:
     """Two rounds: what the replica pushes, what this process has of its state, and how much."""
     ours = task(
         STRATEGIES[name](sync_every=2),
@@ -36,16 +36,16 @@ def walk(team: Together | None, name: str, first: int = 0, state: Any = None) ->
         execution=Execution(num_processes=2, shard_state=True),
     ).fitted_to(3)
     learner = Learner(ours, 0)
-    if team is not None:
+    if group is not None:
         parts = stretches(learner.sizes, 2, whole_parameters=True, codec="none")
-        learner.team = Sharing(team._group, parts)
+        learner.team = Sharing(group, parts)
     learner.start(ours, first, MASTER)
     if state is not None:
         learner.load_state_dict(state)
-    leads = team is None or team.leads
+    team = learner.team
     pushes = []
     for round in range(first, first + 2):
-        answer = learner.play(round, lambda: Reply(MASTER) if leads else team.hear(MASTER))
+        answer = learner.play(round, lambda: Reply(MASTER) if team.leads else team.hear(MASTER))
         pushes.append(answer.push.clone())
     state = learner.state_dict()
     kept = sum(vector.numel() for vector in state["strategy"].values() if vector.dim())
@@ -55,14 +55,14 @@ def walk(team: Together | None, name: str, first: int = 0, state: Any = None) ->
 @pytest.mark.parametrize("name", SHARED)
 def test_every_strategy_has_the_bits_of_one_process_and_half_of_its_state(name: str) -> None:
     expected, whole, size = walk(None, name)
-    (pushes, first, some), (_, second, others) = together(2, lambda team: walk(team, name))
+    (pushes, first, some), (_, second, others) = together(2, lambda group: walk(group, name))
     assert all(torch.equal(a, b) for a, b in zip(pushes, expected, strict=True))
     assert (some, others) == (size * 4 // 6, size * 2 // 6)  # four of six are one parameter
     inners = [part["inner"]["state"].keys() for part in (first, second)]
     assert [set(names) for names in inners] in ([{0}, {1, 2}], [set(), set()])
     joined = join_states([first, second])
     on_its_own, *_ = walk(None, name, 2, unpack_tree(joined))
-    resumed = together(2, lambda team: walk(team, name, 2, unpack_tree(joined)))[0][0]
+    resumed = together(2, lambda group: walk(group, name, 2, unpack_tree(joined)))[0][0]
     expected, *_ = walk(None, name, 2, unpack_tree(whole))
     for pushed in (on_its_own, resumed):
         assert all(torch.equal(a, b) for a, b in zip(pushed, expected, strict=True))

@@ -57,6 +57,7 @@ class Search:
                 mode="min",
                 num_samples=self.num_samples,
                 scheduler=self._scheduler(),
+                reuse_actors=True,  # each would import torch first
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(name=self.name, storage_path=self.storage_path, verbose=1),
