@@ -50,9 +50,7 @@ def benchmark(quick: bool) -> Benchmark:
             yield
 
     def run(contestant: str) -> Mapping[str, float]:
-        told = there[0].python("-m", "jobs.benchmarks.hierarchy", contestant, data, str(steps))
-        found: dict[str, float] = json.loads(told.splitlines()[-1])
-        return found
+        return there[0].figures("-m", "jobs.benchmarks.hierarchy", contestant, data, str(steps))
 
     return Benchmark(
         title=f"Two nodes of {DEPUTIES} replicas at {MBIT} Mbit/s, {data}, {steps} steps of each",

@@ -8,6 +8,7 @@ Each host has its own network, processes, /dev/shm and /tmp/ray; all else of the
 shared, as on a cluster with a network file system. Needs root and Debian's iproute2.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -120,6 +121,11 @@ class Hosts:
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
         return done.stdout
+
+    def figures(self, *arguments: str) -> dict[str, float]:
+        """The same, of what prints its figures in its last line, as JSON."""
+        found: dict[str, float] = json.loads(self.python(*arguments).splitlines()[-1])
+        return found
 
     def call(self, *arguments: str) -> int:
         """Run Python on the head with these arguments, in our terminal; its exit status."""

@@ -58,9 +58,7 @@ def benchmark(quick: bool) -> Benchmark:
 
     def run(line: Line, contestant: str, count: int) -> Mapping[str, float]:
         there[0].limit(line.mbit)
-        told = there[0].python("-m", "jobs.benchmarks.network", contestant, problem, str(count))
-        found: dict[str, float] = json.loads(told.splitlines()[-1])
-        return found
+        return there[0].figures("-m", "jobs.benchmarks.network", contestant, problem, str(count))
 
     return Benchmark(
         title=f"Training on two nodes, {problem}, Parle with L={SYNC_EVERY}",
