@@ -11,6 +11,7 @@ from torch.nn.utils import parameters_to_vector
 
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.coordinator import Coordinator
+from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.memory import Memory
 from parle_ray.cluster.states import Resume
 from parle_ray.cluster.supervisor import Supervisor
@@ -91,6 +92,23 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "scheduling", lambda kind, resources, n, in_order: [None] * n)
     monkeypatch.setattr("os.nice", lambda by: 0)
     monkeypatch.setattr("parle_ray.cluster.supervisor.Draining", Steady)
+
+
+@pytest.fixture
+def hired_again(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Rank and incarnation of each successor, none of which is hired in earnest: it would still be
+    setting up when the test is over."""
+    again: list[tuple[int, int]] = []
+    hire = Crew._hire
+
+    def hire_once(crew: Crew, rank: int, incarnation: int) -> None:
+        if incarnation:
+            again.append((rank, incarnation))
+        else:
+            hire(crew, rank, incarnation)
+
+    monkeypatch.setattr(Crew, "_hire", hire_once)
+    return again
 
 
 def fit(

@@ -9,41 +9,31 @@ from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
     RayError,
+    WorkerCrashedError,
 )
 from torch import Tensor, nn
 
 from parle_ray.cluster.coordinator import Coordinator
-from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.strategies import Parle
 from tests.fake_ray import me
 from tests.problems import Batch, batches, squares
-from tests.test_kill_points import fit, one_process  # noqa: F401
+from tests.test_kill_points import fit, hired_again, one_process  # noqa: F401
 
-DEATHS = {
-    "its process died": ActorDiedError(),
-    "Ray ended it as its node was running out of memory": OutOfMemoryError("running low on memory"),
-    "its node died": NodeDiedError("its node has died"),
-}
-
-
-@pytest.fixture
-def hires_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A successor would still be setting up when the test is over."""
-    hire = Crew._hire
-
-    def hire_once(crew: Crew, rank: int, incarnation: int) -> None:
-        if incarnation == 0:
-            hire(crew, rank, incarnation)
-
-    monkeypatch.setattr(Crew, "_hire", hire_once)
+NO_MEMORY = "Ray ended it as its node was running out of memory"
+DEATHS = [
+    ("its process died", ActorDiedError()),
+    ("its process died", WorkerCrashedError()),
+    (NO_MEMORY, OutOfMemoryError("running low on memory")),
+    ("its node died", NodeDiedError("its node has died")),
+]
 
 
-@pytest.mark.parametrize(("why", "death"), DEATHS.items(), ids=DEATHS)
+@pytest.mark.parametrize(("why", "death"), DEATHS, ids=[type(d).__name__ for _, d in DEATHS])
 @pytest.mark.parametrize("tree", [None, 2])
 def test_a_replica_that_is_lost_is_replaced_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
-    hires_once: None,
+    hired_again: list[tuple[int, int]],  # noqa: F811
     why: str,
     death: RayError,
     tree: int | None,
@@ -72,6 +62,7 @@ def test_a_replica_that_is_lost_is_replaced_and_the_others_go_on(
     assert [line for line in said if "was lost" in line] == [
         f"replica 1 was lost, {why}; a new one will start from the master"
     ]
+    assert hired_again == [(1, 1)]
 
 
 def test_a_coordinator_that_is_asked_before_its_first_round_says_how_long_nothing_came_by(

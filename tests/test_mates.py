@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from parle_ray.cluster.crew import Crew
 from parle_ray.cluster.mates import MateActor
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
@@ -16,7 +15,7 @@ from parle_ray.strategies import Asynchronous, DiLoCo, HierarchicalParle, Parle,
 from tests.fake_ray import FakeRay, me
 from tests.problems import Batch, batches, run, sgd, squares
 from tests.team import Meeting, ThreadGroup
-from tests.test_kill_points import NUM_ROUNDS, fit, one_process  # noqa: F401
+from tests.test_kill_points import NUM_ROUNDS, fit, hired_again, one_process  # noqa: F401
 
 TWO = Execution(num_processes=2)
 
@@ -108,19 +107,9 @@ def test_a_mistake_in_another_process_is_told_as_the_users_own(
 
 def test_a_process_that_dies_takes_its_replica_with_it_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
+    hired_again: list[tuple[int, int]],  # noqa: F811
 ) -> None:
     deaths, said = [], []
-    again: list[tuple[int, int]] = []
-    hire = Crew._hire
-
-    def hire_once(crew: Crew, rank: int, incarnation: int) -> None:
-        """A successor would still be setting up when the test is over."""
-        if incarnation:
-            again.append((rank, incarnation))
-        else:
-            hire(crew, rank, incarnation)
-
-    monkeypatch.setattr(Crew, "_hire", hire_once)
 
     def loss_fn(module: nn.Module, batch: Batch) -> Tensor:
         if second_part(batch, rank=1) and not deaths:
@@ -144,4 +133,4 @@ def test_a_process_that_dies_takes_its_replica_with_it_and_no_other(
         "replica 1 was lost, its process died (process 2 of its 2); a new one will start from the "
         "master"
     ]
-    assert again == [(1, 1)]
+    assert hired_again == [(1, 1)]
