@@ -15,7 +15,7 @@ from parle_ray.strategies.parle import Parle
 
 @dataclass(frozen=True, kw_only=True)
 class HierarchicalParle(Parle):
-    """Parle with many deputies under one sheriff (arXiv 1707.00424, the objective of section 3).
+    """Parle with many deputies under one sheriff (Chaudhari et al., arXiv 1707.00424).
 
     A replica of several processes (`execution.num_processes`) is a node a, each of its processes a
     deputy b that walks on data of its own. With
