@@ -72,7 +72,14 @@ class LocalCluster:
         with self._change:
             if self._over:
                 return
+            self._clear()
             self._cluster.add_node(num_cpus=CPUS, object_store_memory=STORE_BYTES)
+
+    def _clear(self) -> None:
+        """Wait for nodes that were killed: workers stay while their raylet is but a zombie."""
+        for node in list(self._cluster.worker_nodes):
+            if node.dead_processes():
+                self._cluster.remove_node(node, allow_graceful=False)
 
 
 def failing_calls(percent: int) -> dict[str, str]:
