@@ -1,6 +1,8 @@
 """The storm that docs/reliability.md shows, as it stands there."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from parle_ray.chaos import fixture
 from parle_ray.chaos.kinds import KINDS
 
 faults = fixture.faults
-PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reliability.md").read_text()
 
 
 def test_a_run_survives_every_kind_of_fault(
@@ -25,3 +28,9 @@ def test_a_run_survives_every_kind_of_fault(
     }
     with pytest.raises(AssertionError, match="did not report"):
         fixture.Faults([fixture.Fault(kind="kill", rank=0, round=1)]).check(None)
+
+
+def test_a_node_that_is_killed_leaves_no_worker_behind() -> None:
+    command = [sys.executable, "-m", "tests.cluster.lost_node"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "gone" in told.stdout.splitlines(), told.stdout
