@@ -140,7 +140,7 @@ class Learner:
             with self._generators:
                 if leg == 0 and not strategy.overlaps:
                     replica.begin(round, self._hear(receive))
-                each = range(strategy.sync_every // strategy.num_legs)
+                each = range(strategy.steps(round) // strategy.num_legs)
                 steps += [self._step(round) for _ in each]
                 if leg == last and strategy.overlaps:
                     alive = replica.end(round, self._hear(receive))

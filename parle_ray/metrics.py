@@ -127,7 +127,7 @@ def round_report(
     stale = {"staleness": sum(ages) / len(ages), "staleness_max": max(ages)} if ages else {}
     return {
         "round": roll.round,
-        "step": roll.round * task.strategy.sync_every,
+        "step": task.strategy.steps_before(roll.round),
         "loss": sum(answer.loss for answer in told) / len(told),
         "distance": distance,
         **pairs,

@@ -108,7 +108,7 @@ class ReplicaOptimizer(Optimizer):
     @property
     def round(self) -> int:
         """The round that is open."""
-        return self.steps // self._strategy.sync_every
+        return self._strategy.round_at(self.steps)
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set the gradients to zero, in place: they are views of the flat gradient."""
@@ -136,11 +136,12 @@ class ReplicaOptimizer(Optimizer):
 
         Every replica must count the same steps, since it is at a step that they exchange.
         """
-        round = self.round
+        round, strategy = self.round, self._strategy
         self.steps += 1
-        if self.steps % self._strategy.sync_every == 0:
+        walked = self.steps - strategy.steps_before(round)
+        if self.round > round:
             self._exchange(round)
-        elif self.steps % (self._strategy.sync_every // self._strategy.num_legs) == 0:
+        elif walked % (strategy.steps(round) // strategy.num_legs) == 0:
             self._replica.rest(round)
             self._replica.meet(self._flat.vector)
 

@@ -179,6 +179,8 @@ class Steps(Schedule):
     num_rounds: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        object.__setattr__(self, "drops", tuple(self.drops))
         for name, numbers in (("values", self.values), ("drops", self.drops)):
             for number in numbers:
                 _check(self, {name: number}, {})
@@ -208,6 +210,40 @@ class Steps(Schedule):
     @property
     def lowest(self) -> float:
         return min(self.values)
+
+
+@dataclass(frozen=True)
+class QSR(Schedule):
+    """`max(base, floor((alpha/lr)^2))`: for `sync_every`, the quadratic synchronisation rule.
+
+    The smaller the learning rate, the longer replicas walk alone. A strategy does not see the
+    inner optimiser, so its rate is given here too, as `Cosine(0.1)`.
+    Source: Gu et al., arXiv 2310.14423.
+
+    >>> QSR(4, alpha=0.4, lr=Cosine(0.1, num_rounds=2))(1)
+    64.0
+    """
+
+    base: float
+    alpha: float
+    lr: float | Schedule
+
+    def __post_init__(self) -> None:
+        _check(self, {"base": self.base, "alpha": self.alpha}, {})
+        zero = isinstance(self.lr, Cosine) and self.lr.final == 0.0  # after the end, not in it
+        if not (self.alpha > 0.0 and (zero or lowest(self.lr) > 0.0)):
+            raise InputError(f"QSR: alpha and lr must be > 0, got {self.alpha!r} and {self.lr!r}")
+
+    def __call__(self, round: int) -> float:
+        rate = at(self.lr, round)
+        return max(self.base, float((self.alpha / rate) ** 2 // 1)) if rate > 0.0 else math.inf
+
+    def bind(self, plan: Plan) -> Schedule:
+        return replace(self, lr=self.lr.bind(plan)) if isinstance(self.lr, Schedule) else self
+
+    @property
+    def lowest(self) -> float:
+        return self.base
 
 
 def at(value: float | Schedule, round: int) -> float:

@@ -1,6 +1,5 @@
 """Everything the user brings to a run, in one value that can be sent anywhere."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from parle_ray.execution import Execution
 from parle_ray.flat import FlatModule
 from parle_ray.generators import Generators
 from parle_ray.membership.patience import Patience
+from parle_ray.pace import rounds_in
 from parle_ray.schedules import Plan
 from parle_ray.spread import SpreadModule, is_spread
 from parle_ray.strategies import Strategy
@@ -102,7 +102,7 @@ class Task:
                 )
             # An empty pass is 0 rounds here; the stream says it better when it finds nothing.
             steps = self.num_epochs * max(1, batches_per_pass)
-            rounds = math.ceil(steps / self.strategy.sync_every)
+            rounds = rounds_in(self.strategy.sync_every, steps)
         plan = Plan(num_rounds=rounds, batches_per_pass=batches_per_pass)
         return replace(
             self,

@@ -137,7 +137,7 @@ def test_the_planned_rounds_are_those_that_the_run_has():
 
 
 def test_steps_divide_the_rate_by_5_at_40_70_and_90_percent():
-    schedule = LearningRate(kind="steps", num_rounds=10)
+    schedule = LearningRate(kind="steps", strategy=Parle(), num_rounds=10)
     factors = [schedule.factor(k) for k in range(10)]
     assert factors == pytest.approx([1] * 4 + [0.2] * 3 + [0.04] * 2 + [0.008])
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from parle_ray.errors import InputError
 from parle_ray.fold import Fold
 from parle_ray.runs.trial import Trial
-from parle_ray.schedules import Cosine, Geometric, Plan
+from parle_ray.schedules import Cosine, Geometric, Plan, Steps
 from parle_ray.strategies import (
     PAPA,
     SGD,
@@ -65,9 +65,11 @@ ROWS: dict[str, Row] = {
     "entropy_sgd": Row(EntropySGD(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
     "hierarchical_parle": Row(HierarchicalParle(sync_every=6, meetings=2, gamma=10.0, **OUTER)),
     "local_sgd": Row(LocalSGD(sync_every=3)),
+    "local_sgd, growing": Row(LocalSGD(sync_every=Steps((1, 3), (0.4,)))),
     "papa": Row(PAPA(sync_every=2, alpha=0.8)),
     "parameter_mixing": Row(ParameterMixing(sync_every=2, tail=0.3)),
     "parle": Row(Parle(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
+    "parle, growing": Row(Parle(sync_every=Steps((2, 4), (0.3,)), gamma=10.0, **OUTER)),
     "parle, mean_z": Row(Parle(sync_every=3, gamma=10.0, reference="mean_z", **OUTER)),
     # Every replica moves but its own block, so n equal ones walk n blocks that one walks as one.
     "rotation": Row(Rotation(sync_every=2), equal_is_one=False, ranks_are_names=False),
@@ -81,7 +83,7 @@ ROWS: dict[str, Row] = {
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
-    "sync_every": [0, -1, 2.5, True, None],
+    "sync_every": [0, -1, 2.5, True, None, Cosine(3.0)],
     "gamma": [0.0, -1.0, math.nan, "1", True, Cosine(1.0), Cosine(1.0, -1.0)],
     "rho": [0.0, -1.0, math.nan, None, Cosine(1.0)],
     "outer_lr": [0.0, -0.1, math.nan, math.inf, Cosine(-1.0)],

@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
         "flat",
         "spread",
         "schedules",
+        "pace",
         "equations",
         "compression",
         "membership",

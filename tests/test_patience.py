@@ -50,6 +50,18 @@ def test_a_round_with_a_quorum_is_open_for_so_long(
     assert made.deadline == pytest.approx(made.opened + open_s)
 
 
+def test_a_longer_round_is_given_more_time_in_proportion() -> None:
+    made = clock(2.0)
+    made.told(0, 1.5, None)
+    made.open(2.0, steps=50)
+    assert made.needed_s == 75.0
+    assert made.usual_s == 100.0
+    assert made.silence_s(2.0) == PATIENCE.hung_factor * 100.0
+    made.close(102.0)
+    made.open(102.0, steps=50)
+    assert made.usual_s == 100.0
+
+
 def test_the_shortest_exchange_counts_and_the_lost_do_not() -> None:
     made = clock(0.1)
     for rank, exchange_s in enumerate([30.0, 5.0, None]):

@@ -76,7 +76,7 @@ class Setup:
             InputError: the configuration's optimiser has no learning rate to choose.
         """
         walk = case.how.walk(self.budget)
-        rounds = walk.steps // case.strategy.sync_every
+        rounds = walk.steps // case.strategy.steps(0)
         optimizer = self.config.optimizer
         if not isinstance(optimizer, InnerOptimizer) or "lr" not in optimizer.init_args:
             raise InputError("optimizer: it has no lr to choose; name SGD or AdamW, with its lr")

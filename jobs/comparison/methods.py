@@ -41,7 +41,7 @@ class Exchange:
     def walk(self, budget: Budget) -> Walk:
         """How the budget is spent."""
         workers = 1 if self.alone else budget.num_replicas
-        return budget.walk(workers=workers, sync_every=self.strategy.sync_every)
+        return budget.walk(workers=workers, sync_every=self.strategy.steps(0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def run(setup: Setup, case: Case, scaling: ScalingConfig) -> Run:
     faults = max((report["faults"] for report in reports), default=0)
     told = by_round(reports, [json.loads(line) for line in recorded], every)
     return Run(
-        evaluations=evaluations(reports, told, walk, recipe.config.strategy.sync_every),
+        evaluations=evaluations(reports, told, walk, recipe.config.strategy.steps(0)),
         fit_s=fit_s,
         diverged=diverged,
         late=faults + sum(report["late"] for report in reports),
@@ -54,7 +54,7 @@ def score(setup: Setup, case: Case) -> Run:
         return Run(evaluations=[], diverged=True)
     reports = [report | {"round_s": 0.0, "bytes_sent": 0} for report in history]
     last = {len(reports): reports[-1]}
-    return Run(evaluations=evaluations(reports, last, walk, recipe.config.strategy.sync_every))
+    return Run(evaluations=evaluations(reports, last, walk, recipe.config.strategy.steps(0)))
 
 
 def _trainer(

@@ -132,7 +132,7 @@ def configuration(name: str) -> Config:
 def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
     """The setup for so much of a configuration's length."""
     recipe = make_recipe(config)
-    sync_every = config.strategy.sync_every
+    sync_every = config.strategy.steps(0)
     lr = learning_rate(config)
     factors = QUICK_FACTORS if quick else FACTORS
     return Setup(

@@ -11,6 +11,7 @@ from parle_ray.data import load
 from parle_ray.data.catalogue import FACTS
 from parle_ray.data.sources import data_root, find
 from parle_ray.errors import InputError
+from parle_ray.pace import rounds_in
 from parle_ray.schedules import Scoping
 from parle_ray.strategies import Strategy
 
@@ -54,10 +55,9 @@ def length(config: Config, num_images: int, scale: float) -> Length:
     seen = int(config.data.fraction * num_images)
     per_pass = max(1, seen // config.data.batch_size)
     passes = config.num_epochs or 1
-    sync_every = config.strategy.sync_every
     return Length(
         batches_per_pass=per_pass,
-        rounds=scaled_rounds(-(-passes * per_pass // sync_every), scale),
+        rounds=scaled_rounds(rounds_in(config.strategy.sync_every, passes * per_pass), scale),
         rounds_per_epoch=scaled_rounds(per_pass, scale),
     )
 

@@ -134,7 +134,7 @@ def _judge(
     from parle_ray.chaos.result import rounds_of
     from parle_ray.runs.run_folder import versions
 
-    (result, injector), steps = storm, recipe.config.strategy.sync_every
+    (result, injector), steps = storm, recipe.planned_steps / recipe.planned_rounds
     loss = result.metrics["loss"]
     loss_calm = calm[0].metrics["loss"] if calm else None
     off = loss - loss_calm if loss_calm is not None else None

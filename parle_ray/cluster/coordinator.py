@@ -152,6 +152,7 @@ class Coordinator:
         self.exchange = exchange_of(
             self._master,
             self._task.patience,
+            steps=self._task.strategy.steps,
             generation=self._generation,
             ahead=2 if self._task.strategy.overlaps else 1,
             num_rounds=self._last,

@@ -73,6 +73,7 @@ class Exchange:
 
     Args:
         master: whole or in shards.
+        steps: the mini-batches of a round.
         generation: of the coordinator; replicas refuse older ones.
         ahead: see `Questions`.
         num_pushes: stretches in which a push travels.
@@ -89,6 +90,7 @@ class Exchange:
         master: Whole | Shards,
         patience: Patience,
         *,
+        steps: Callable[[int], int],
         generation: int,
         ahead: int,
         num_rounds: int,
@@ -99,7 +101,7 @@ class Exchange:
         self.master, self._roll = master, master.roll
         self._generation = generation
         self._num_pushes, self._want_state, self._haste = num_pushes, want_state, haste
-        self._clock = RoundClock(patience)
+        self._clock, self._steps = RoundClock(patience), steps
         self._questions: Questions[ray.ObjectRef] = Questions(
             self._roll, ahead=ahead, num_rounds=num_rounds
         )
@@ -120,7 +122,7 @@ class Exchange:
 
     def open(self, parcels: dict[int, Parcel]) -> None:
         """A round opens with these replies; nothing is heard in it yet."""
-        self._clock.open(time.perf_counter())
+        self._clock.open(time.perf_counter(), self._steps(self._roll.round))
         self._opened = self._roll.roll_dict()
         self.deliver(parcels)
         self.heard = Heard(lost=self.heard.lost)

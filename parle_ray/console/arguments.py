@@ -23,8 +23,9 @@ from parle_ray.console.config import (
 from parle_ray.errors import InputError
 from parle_ray.strategies import STRATEGIES
 
-CHOSEN = re.compile(r"strategy(\.init_args\.\w+)?|optimizer")
-"""Where a class is chosen by its `class_path`: an algorithm, its schedules, the optimiser."""
+CHOSEN = re.compile(r"strategy(\.init_args\.\w+){0,2}|optimizer")
+"""Where a class is chosen by its `class_path`: an algorithm, its schedules and one that such a
+schedule follows, the optimiser."""
 
 
 def make_parser(prog: str, description: str) -> ArgumentParser:

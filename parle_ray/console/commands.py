@@ -68,7 +68,7 @@ def strategies(argv: Sequence[str], prog: str) -> None:
     for name in sorted(STRATEGIES):
         kind, usual = STRATEGIES[name], STRATEGIES[name]()
         up, down = kind.travels
-        steps = f"{usual.sync_every} steps" if usual.sync_every > 1 else "step"
+        steps = f"{usual.steps(0)} steps" if usual.steps(0) > 1 else "step"
         hidden = ", behind the next round" if usual.overlaps else ""
         print(f"{kind.__name__:<17} {kind.equation}")
         print(f"{'':<17} every {steps}: 1 vector up ({up}), 1 down ({down}){hidden}")

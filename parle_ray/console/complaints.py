@@ -90,7 +90,7 @@ def _no_class(path: str, name: str, message: str, options: list[str]) -> str:
         names = [n for n, kind in kinds if isinstance(kind, type) and n != "Optimizer"]
         hint = nearest(name, names)
     elif path.startswith("strategy."):
-        names = ["a number", "Constant", "Scoping", "Geometric", "Cosine", "Steps"]
+        names = ["a number", "Constant", "Scoping", "Geometric", "Cosine", "Steps", "QSR"]
         hint = nearest(name, names)
     else:
         return _wrong_type(path, name, message, options)

@@ -139,11 +139,11 @@ class Config:
             DiLoCo, SlowMo, PAPA, SGD, TailAveraging, ParameterMixing, Splash, Rotation;
             Asynchronous, BoundedAdvance, WeedOut, AsynchronousEASGD. Its arguments follow it,
             `--strategy.outer_lr 0.3`; where one may change in the run it takes a number or
-            Constant, Scoping, Geometric, Cosine, Steps.
+            Constant, Scoping, Geometric, Cosine, Steps (sync_every also QSR).
         optimizer: the inner optimiser, any of torch.optim; SGD has lr 0.1, momentum 0.9,
             nesterov and weight_decay 5e-4 where you give nothing else.
         lr_schedule: of the inner optimiser over the planned run: cosine to zero, constant, or
-            steps, x0.2 at 40, 70 and 90 % of the rounds.
+            steps, x0.2 at 40, 70 and 90 % of the mini-batches.
         num_replicas: n, copies of the model that walk apart.
         min_replicas: start with so many, and grow to num_replicas when there is room; null: wait
             for all.

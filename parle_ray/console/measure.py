@@ -72,7 +72,8 @@ def _step(config: PlanConfig) -> tuple[float, int]:
         return (time.perf_counter() - before) / num_steps
 
     play(1)  # torch imports and allocates
-    several = max(1, min(config.strategy.sync_every, int(STEPS_FOR_S / 6 / play(1))))
+    usual = config.sync_every or config.strategy.steps(0)
+    several = max(1, min(usual, int(STEPS_FOR_S / 6 / play(1))))
     return _median(partial(play, several), STEPS_FOR_S), recipe.num_params
 
 

@@ -21,6 +21,7 @@ from parle_ray.data import (
     scores,
 )
 from parle_ray.models import build_for
+from parle_ray.strategies import Strategy
 from parle_ray.task import Task
 
 
@@ -84,14 +85,16 @@ class LearningRate:
     """The `lr_scheduler_fn`: a factor on the inner optimiser's rate in each planned round."""
 
     kind: str
+    strategy: Strategy
     num_rounds: int
 
     def __call__(self, optimizer: Optimizer) -> LRScheduler:
         return LambdaLR(optimizer, lambda round: self.factor(round))
 
     def factor(self, round: int) -> float:
-        """By the progress p of the run: (1 + cos(pi p))/2, or x0.2 at 40, 70 and 90 %."""
-        progress = round / self.num_rounds
+        """By the share p of mini-batches walked: (1 + cos(pi p))/2, or x0.2 at 40, 70 and 90 %."""
+        steps_before = self.strategy.steps_before
+        progress = steps_before(round) / steps_before(self.num_rounds)
         if self.kind == "cosine":
             return (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
         return float(0.2 ** sum(progress >= drop for drop in (0.4, 0.7, 0.9)))
@@ -104,6 +107,7 @@ class Recipe:
     Attributes:
         task: all that trains.
         planned_rounds: length of the run.
+        strategy: bound to it.
         num_params: trainable parameters of the network.
         train, test: the examples trained on and evaluated on.
     """
@@ -111,9 +115,15 @@ class Recipe:
     config: Config
     task: Task
     planned_rounds: int
+    strategy: Strategy
     num_params: int
     train: Examples
     test: Examples
+
+    @property
+    def planned_steps(self) -> int:
+        """Mini-batches that a replica walks in the planned rounds."""
+        return self.strategy.steps_before(self.planned_rounds)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -156,15 +166,17 @@ def make_recipe(config: Config) -> Recipe:
         execution=config.execution,
     )
     flat = task.build(torch.device("cpu"))
-    planned = task.fitted_to(len(batches_fn(0, config.num_replicas))).num_rounds
+    fitted = task.fitted_to(len(batches_fn(0, config.num_replicas)))
+    planned, strategy = fitted.num_rounds, fitted.strategy
     assert planned is not None
     if config.lr_schedule != "constant":
-        schedule = LearningRate(kind=config.lr_schedule, num_rounds=planned)
+        schedule = LearningRate(kind=config.lr_schedule, strategy=strategy, num_rounds=planned)
         task = replace(task, lr_scheduler_fn=schedule)
     return Recipe(
         config=config,
         task=task,
         planned_rounds=planned,
+        strategy=strategy,
         num_params=flat.vector.numel(),
         train=train,
         test=test,

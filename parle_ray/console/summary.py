@@ -14,10 +14,12 @@ def header(recipe: Recipe, device: str) -> str:
     train = recipe.train
     where = f"{train.origin}, " if train.origin else ""
     held_out = "held out" if train.origin or config.data.held_out is not None else "test"
+    first, last = recipe.strategy.steps(0), recipe.strategy.steps(recipe.planned_rounds - 1)
+    lengths = f"{first}" if first == last else f"{first} to {last}"
     parts = [
         f"data {config.data.name} ({where}{len(train):,} train / {len(recipe.test):,} {held_out})",
         f"{config.model.name} {recipe.num_params:,} parameters",
-        f"{type(config.strategy).__name__} L={config.strategy.sync_every}",
+        f"{type(config.strategy).__name__} L={lengths}",
         f"{config.num_replicas} replica{'s' if config.num_replicas > 1 else ''}",
         device,
     ]
@@ -26,7 +28,7 @@ def header(recipe: Recipe, device: str) -> str:
 
 def traffic(recipe: Recipe, num_rounds: int, num_bytes: int) -> str:
     """What the exchange moved, against averaging after every step."""
-    every = recipe.config.strategy.sync_every
+    every = recipe.planned_steps / recipe.planned_rounds
     told = f"synced {num_rounds} times, {size(num_bytes)}"
     return told if every == 1 else f"{told} (every step: {size(num_bytes * every)})"
 

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from parle_ray.optim import ReplicaOptimizer
+from parle_ray.pace import rounds_in
 from parle_ray.strategies import Strategy
 
 
@@ -38,7 +39,7 @@ class Guest:
         """
         rounds = self._num_rounds
         if rounds is None and 1 <= num_steps < math.inf:
-            rounds = math.ceil(num_steps / self._strategy.sync_every)
+            rounds = rounds_in(self._strategy.sync_every, int(num_steps))
         self.optimizer = ReplicaOptimizer(
             model,
             inner,

@@ -57,6 +57,7 @@ class RoundClock:
         self._quorum_s: float | None = None
         self._walks: dict[int, float] = {}
         self._exchanges: dict[int, float] = {}
+        self._steps = 1
         self.opened = 0.0
         self.purse_s = patience.purse_s
 
@@ -88,9 +89,14 @@ class RoundClock:
         self._walks.pop(rank, None)
         self._exchanges.pop(rank, None)
 
-    def open(self, now: float) -> None:
-        """A round opens."""
-        self.opened, self._quorum_s = now, None
+    def open(self, now: float, steps: int = 1) -> None:
+        """A round of so many mini-batches opens; what is remembered is of rounds as long."""
+        longer = steps / self._steps
+        if longer != 1.0:
+            self._took = deque((longer * took for took in self._took), maxlen=REMEMBERED)
+            self._first_s *= longer
+            self._walks = {rank: longer * walk_s for rank, walk_s in self._walks.items()}
+        self.opened, self._quorum_s, self._steps = now, None, steps
 
     def quorum(self, now: float) -> None:
         """A quorum has answered; only the first word of it counts."""

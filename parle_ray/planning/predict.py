@@ -60,7 +60,7 @@ def predict(scenario: Scenario) -> Prediction:
     stalled = sum(sum(r.stalls[first + 1 :]) for r in run.replicas)
     hidden = sum(sum(r.exchanges[first + 1 :]) for r in run.replicas)
     round_s = walked / s.num_replicas / num_rounds
-    sync_every = s.strategy.sync_every
+    sync_every = s.strategy.steps(0)
     crossed = [(node.sent + node.received) / (s.num_rounds * sync_every) for node in run.nodes]
     return Prediction(
         num_replicas=s.num_replicas,

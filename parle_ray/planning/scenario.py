@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from parle_ray import compression
 from parle_ray.errors import InputError
 from parle_ray.planning.checks import check_number, check_whole
+from parle_ray.schedules import Schedule
 from parle_ray.strategies import Parle, Strategy
 
 
@@ -101,6 +102,11 @@ class Scenario:
         check_whole("seed", self.seed, 0)
         if not isinstance(self.strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}; write Parle()")
+        if isinstance(self.strategy.sync_every, Schedule):
+            raise InputError(
+                "strategy.sync_every: only rounds of one length are predicted; give a whole "
+                f"number, got {self.strategy.sync_every!r}"
+            )
         if not self.strategy.synchronous:
             raise InputError(
                 f"strategy: {type(self.strategy).__name__} has no rounds to predict; LocalSGD with "
@@ -146,7 +152,7 @@ class Scenario:
     @property
     def walk_s(self) -> float:
         """L local steps on a core of their own."""
-        return self.strategy.sync_every * self.step_s
+        return self.strategy.steps(0) * self.step_s
 
     @property
     def crowding(self) -> float:

@@ -79,7 +79,8 @@ class Trial:
         stream = state["stream"]
         _count("pass", stream["pass"])
         _count("batch", stream["batch"])
-        most = (self._round + 1) * max(BATCHES_A_ROUND, self._task.strategy.sync_every)
+        walked = self._task.strategy.steps_before(self._round + 1)
+        most = max((self._round + 1) * BATCHES_A_ROUND, walked)
         _expect("pass", stream["pass"], stream["pass"] + stream["batch"] <= most)
         for saved in (state["generators"], stream["entered_with"]):
             generators = Generators(0)

@@ -14,7 +14,7 @@ and of the coordinator: `merge` what was pushed into x_{k+1}, and send `reply` t
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from parle_ray.equations import norm_squared, trade_
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
+from parle_ray.pace import Pace, paced
 from parle_ray.schedules import Cosine, Plan, Schedule, at, lowest
 
 State = dict[str, Tensor]
@@ -33,10 +34,11 @@ class Strategy(ABC):
     """An algorithm for n replicas and a master.
 
     Attributes:
-        sync_every: L, the number of mini-batches a replica walks alone between two exchanges.
+        sync_every: L, the number of mini-batches a replica walks alone between two exchanges; or a
+            schedule of it over the mini-batches of the run, as `Steps((1, 25), (0.5,))`.
     """
 
-    sync_every: int = 1
+    sync_every: int | Schedule = 1
 
     equation: ClassVar[str] = ""
     """The algorithm in a line."""
@@ -53,17 +55,14 @@ class Strategy(ABC):
     walks_apart: ClassVar[bool] = False
     """True: the processes of a replica walk on data of their own, and meet at the end of each leg;
     False: each takes a part of every mini-batch."""
+    changes_pace: ClassVar[bool] = True
+    """False: all rounds are of one length, so `sync_every` is a number."""
     steps_master: ClassVar[bool] = False
     """True: `merge` leaves a gradient in `master.grad` and the user's optimiser, which then lives
     at the coordinator, takes the step."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.sync_every, bool) or not isinstance(self.sync_every, int):
-            raise InputError(f"sync_every must be a whole number, got {self.sync_every!r}")
-        if self.sync_every < 1:
-            raise InputError(
-                f"sync_every must be >= 1, got {self.sync_every}; the paper uses 25 local steps"
-            )
+        self._check_sync_every()
         for name in self.scheduled:
             self._check_scheduled(name)
 
@@ -100,12 +99,28 @@ class Strategy(ABC):
 
     def bind(self, plan: Plan) -> Self:
         """The same strategy with its schedules fitted to the planned run."""
-        schedules = {
+        schedules: dict[str, Any] = {
             f.name: getattr(self, f.name).bind(plan)
             for f in fields(self)
             if isinstance(getattr(self, f.name), Schedule)
         }
+        if isinstance(self.sync_every, Schedule):  # over mini-batches, where the others have rounds
+            schedules["sync_every"] = paced(self.sync_every, plan.num_rounds)
         return replace(self, **schedules)
+
+    def steps(self, round: int) -> int:
+        """L of a round: the mini-batches that a replica walks in it. `bind` comes first."""
+        return int(at(self.sync_every, round))
+
+    def steps_before(self, round: int) -> int:
+        """The mini-batches that a replica walks before a round. `bind` comes first."""
+        pace = self.sync_every
+        return pace.before(round) if isinstance(pace, Pace) else round * self.steps(0)
+
+    def round_at(self, step: int) -> int:
+        """The round of a replica's mini-batch number `step`, from 0. `bind` comes first."""
+        pace = self.sync_every
+        return pace.round_at(step) if isinstance(pace, Pace) else step // self.steps(0)
 
     @abstractmethod
     def init_replica(self, master: Tensor) -> State:
@@ -163,6 +178,17 @@ class Strategy(ABC):
         spread = pushed.spread / pushed.count
         return spread if self.master_is_mean else spread + norm_squared(pushed.mean, master)
 
+    def _check_sync_every(self) -> None:
+        every = self.sync_every
+        if isinstance(every, Schedule) and not self.changes_pace:
+            raise InputError(
+                f"sync_every must be a whole number with {type(self).__name__}, got {every!r}"
+            )
+        if isinstance(every, bool) or not isinstance(every, int | Schedule):
+            raise InputError(f"sync_every must be a whole number or a schedule, got {every!r}")
+        if not lowest(every) >= 1:
+            raise InputError(f"sync_every must be >= 1, got {every}; the paper uses 25 local steps")
+
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
@@ -204,6 +230,7 @@ class AsynchronousStrategy(Strategy):
     """
 
     synchronous: ClassVar[bool] = False
+    changes_pace: ClassVar[bool] = False
 
     @property
     def pushes_near_master(self) -> bool:

@@ -25,7 +25,7 @@ class DiLoCo(LocalSGD):
         outer_momentum: mu; 0 and `outer_lr=1` give local SGD.
     """
 
-    sync_every: int = 500
+    sync_every: int | Schedule = 500
     outer_lr: float | Schedule = 0.7
     outer_momentum: float = 0.9
 

@@ -33,7 +33,7 @@ class EntropySGD(Strategy):
             the original code has 1e-4.
     """
 
-    sync_every: int = 25
+    sync_every: int | Schedule = 25
     gamma: float | Schedule = Geometric(100.0, 1.0)
     alpha: float = 0.75
     outer_lr: float | Schedule = 0.7

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.optim import Optimizer
 
+from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import MeanStrategy, State
 
 
@@ -19,7 +20,7 @@ class LocalSGD(MeanStrategy):
     Source: Stich, arXiv 1805.09767, algorithm 1.
     """
 
-    sync_every: int = 25
+    sync_every: int | Schedule = 25
 
     equation: ClassVar[str] = "x <- mean y^a;  y^a <- x"
     source: ClassVar[str] = "Stich, arXiv 1805.09767"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import MeanStrategy, State
 
 
@@ -26,7 +27,7 @@ class PAPA(MeanStrategy):
             if the rate is constant. The paper has 0.99 every 10 steps.
     """
 
-    sync_every: int = 10
+    sync_every: int | Schedule = 10
     alpha: float = 0.99
 
     equation: ClassVar[str] = "x <- mean y^a;  y^a <- c y^a + (1 - c) x,  1 - c ~ lr"

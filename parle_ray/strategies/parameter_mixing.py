@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import MeanStrategy, State
 from parle_ray.strategies.tail import Tailed
 
@@ -25,7 +26,7 @@ class ParameterMixing(Tailed, MeanStrategy):
     run would end with. Before the tail begins m^a is y^a.
     """
 
-    sync_every: int = 100
+    sync_every: int | Schedule = 100
 
     equation: ClassVar[str] = "y^a <- optimiser(y^a, g^a);  x <- mean m^a,  m^a: mean of its tail"
     source: ClassVar[str] = "Jain et al., arXiv 1610.03774"

@@ -43,7 +43,7 @@ class Parle(Strategy):
             as in the authors' experiments, for which replicas must wait.
     """
 
-    sync_every: int = 25
+    sync_every: int | Schedule = 25
     gamma: float | Schedule = Geometric(100.0, 1.0)
     rho: float | Schedule = 4.0
     alpha: float = 0.75

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from parle_ray.equations import norm_squared
 from parle_ray.fold import Pushed
+from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import State, Strategy
 
 
@@ -43,7 +44,7 @@ class Rotation(Strategy):
     travels while the other is worked on, and its rounds by the clock are not here.
     """
 
-    sync_every: int = 25
+    sync_every: int | Schedule = 25
 
     equation: ClassVar[str] = "y^a <- optimiser(y^a, g^a) in block p_k(a);  x <- x + sum (y^a - x)"
     source: ClassVar[str] = "Zhang, Peng, Qiu (Harp), ICCS 2016, doi 10.1016/j.procs.2016.05.300"

@@ -19,7 +19,8 @@ class SGD(Strategy):
 
     The optimiser, its momentum and its schedule live where the master does, so a replica that
     comes back needs nothing but the master. With `sync_every` L > 1 a replica adds up the
-    gradients of L mini-batches before it pushes their mean (gradient accumulation).
+    gradients of L mini-batches before it pushes their mean (gradient accumulation); with one that
+    doubles, so does the batch.
     Source: Yadan et al., arXiv 1312.5853, the data-parallel scheme.
     """
 
@@ -37,7 +38,7 @@ class SGD(Strategy):
 
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         assert y.grad is not None
-        state["gradient"].add_(y.grad, alpha=1.0 / self.sync_every)
+        state["gradient"].add_(y.grad, alpha=1.0 / self.steps(round))
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         return state["gradient"]

@@ -33,7 +33,7 @@ class SlowMo(MeanStrategy):
         outer_momentum: beta; 0 and `outer_lr=1` give local SGD.
     """
 
-    sync_every: int = 12
+    sync_every: int | Schedule = 12
     outer_lr: float | Schedule = 1.0
     outer_momentum: float = 0.7
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from parle_ray import simulate
+from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
 from parle_ray.task import BatchesFn
 
@@ -138,8 +139,9 @@ def walk(
         evaluate_fn=watch,
         evaluate_every=every,
     )
+    bound = strategy.bind(Plan(num_rounds=num_rounds))
     return Trace(
-        steps=torch.arange(len(seen)) * every * strategy.sync_every,
+        steps=torch.tensor([bound.steps_before(i * every) for i in range(len(seen))]),
         values=torch.stack(seen).mean(1).nan_to_num(nan=math.inf),
     )
 

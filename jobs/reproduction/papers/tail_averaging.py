@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from jobs.reproduction.papers.found import Claim, Found
 from jobs.reproduction.papers.side_by_side import Problem, walk
+from parle_ray.pace import rounds_in
+from parle_ray.schedules import Schedule, Steps
 from parle_ray.strategies import SGD, ParameterMixing, Strategy, TailAveraging
 
 H = torch.arange(1, 33, dtype=torch.float64) ** -0.5
@@ -24,6 +26,8 @@ THRESHOLD = 1.0 + R2 / LARGEST
 LENGTHS = (16, 64, 256, 1024)
 MIXED = (1, 4, 16)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+EPOCHS, EPOCH_STEPS = 5, 132
+"""Batch sizes, each twice the one before, and steps of each."""
 NOISE = 0.3
 """Deviation of the targets, where T is what is looked at."""
 REPEATS = 32
@@ -103,7 +107,12 @@ def run(num_seeds: int) -> Found:
         pd.DataFrame({"curve": name, "x": LENGTHS, "y": values}) for name, values in lengths.items()
     ]
     return Found(
-        claims=(_length_claim(lengths), _batch_claim(batches), *_mixing_claims(num_seeds)),
+        claims=(
+            _length_claim(lengths),
+            _batch_claim(batches),
+            _doubling_claim(num_seeds),
+            *_mixing_claims(num_seeds),
+        ),
         curves=pd.concat(curves),
         x="steps T (log)",
         y="risk above the optimum's (log)",
@@ -162,6 +171,29 @@ def _batch_claim(gains: dict[int, float]) -> Claim:
         f"{BATCHES[-2]} to {BATCHES[-1]}",
         kept=linear > 0.5 and growth < 1.25,
         why="Of the logarithm of the risk after 40 steps without noise, the best of six rates.",
+    )
+
+
+def _doubling_claim(num_seeds: int) -> Claim:
+    examples = EPOCH_STEPS * (2**EPOCHS - 1)
+    drops = tuple((2**epoch - 1) / (2**EPOCHS - 1) for epoch in range(1, EPOCHS))
+    sizes = Steps(tuple(2.0**epoch for epoch in range(EPOCHS)), drops)
+    steps = rounds_in(sizes, examples)
+
+    def risk(batch: int | Schedule, num_rounds: int, tail: float) -> float:
+        model = TailAveraging(sync_every=batch, tail=tail)
+        rates = [1.0 / R2]
+        return fit(model, num_seeds, rates, num_rounds=num_rounds, noise=NOISE, start=1.0)[0]
+
+    one, doubling = risk(1, examples, 0.5), risk(sizes, steps, 1.0 / EPOCHS)
+    short = risk(1, steps, 0.5)
+    return Claim(
+        says="a batch that doubles has the risk of single examples, in far fewer steps",
+        published="the same but for a constant, in the steps of whole-batch gradient descent",
+        ours=f"{examples} examples, b = 1 to {2 ** (EPOCHS - 1)}: {doubling:.2g} after {steps} "
+        f"steps; b = 1: {one:.2g} after {examples}, {short:.2g} after {steps}",
+        kept=doubling < 2.0 * one and doubling < short / 2.0,
+        why="Each batch size has as many steps; the mean is of those of the largest.",
     )
 
 
