@@ -40,6 +40,7 @@ class Coordinator:
 
     def __init__(self, task: list[ray.ObjectRef]) -> None:
         lazy_dynamo.install()
+        self._task_ref = task
         self._task: Task = ray.get(task[0])
         self._joining: dict[int, Enlisted] = {}
         self._somebody, self._let_go = threading.Event(), threading.Event()
@@ -164,6 +165,7 @@ class Coordinator:
             self.exchange.meet(rank, replica)
         self._evaluations = Evaluations(
             evaluator,
+            self._task_ref,
             wanted=self._task.evaluate_fn is not None,
             every=self._evaluate_every,
             last=self._last,

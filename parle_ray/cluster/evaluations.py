@@ -20,6 +20,7 @@ class Evaluations:
 
     Args:
         evaluator: the evaluator actor.
+        task: a list with the reference of the task.
         wanted: False if the user gave no evaluate_fn: then only models are asked for.
         every: rounds between evaluations; None: as often as takes a tenth of the time.
         last: the last round; its evaluation is waited for.
@@ -29,13 +30,14 @@ class Evaluations:
     def __init__(
         self,
         evaluator: Any,
+        task: list[ray.ObjectRef],
         *,
         wanted: bool,
         every: int | None,
         last: int,
         hurried: Callable[[], bool],
     ) -> None:
-        self._evaluator, self._wanted = evaluator, wanted
+        self._evaluator, self._task, self._wanted = evaluator, task, wanted
         self._every, self._last, self._hurried = every, last, hurried
         self._under_way: dict[int, ray.ObjectRef] = {}
         self._with_model: ray.ObjectRef | None = None
@@ -47,7 +49,9 @@ class Evaluations:
         """Start what is due after `round`; the newest metrics that have come in, if any."""
         self._with_model = None
         if (want_model or self._due(round)) and not self._hurried():
-            self._under_way[round] = self._evaluator.evaluate.remote(master(), want_model)
+            self._under_way[round] = self._evaluator.evaluate.remote(
+                self._task, master(), want_model
+            )
             self._with_model = self._under_way[round] if want_model else None
         news: dict[str, Any] = {}
         for k in sorted(self._under_way):
@@ -66,7 +70,7 @@ class Evaluations:
     def model(self, master: Callable[[], list[ray.ObjectRef]]) -> ray.ObjectRef:
         """A reference of what has the model's state, after the round that was told last."""
         if self._with_model is None or self._hurried():
-            return self._evaluator.export.remote(master())
+            return self._evaluator.export.remote(self._task, master())
         return self._with_model
 
     def _is_there(self, round: int, wait: bool) -> bool:

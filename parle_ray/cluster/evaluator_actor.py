@@ -22,40 +22,42 @@ class EvaluatorActor:
     """Evaluates masters that it is sent, one after the other.
 
     It reserves nothing: on CPU it yields to the replicas, on GPUs it shares the first replica's.
+    Every call brings the reference of the task, in a list: Ray, which starts this actor again where
+    it was lost, warns in each run of those that were made with one.
 
     Args:
-        task: a list with the reference of the task.
         gpu: the index of the GPU to share, or None.
     """
 
-    def __init__(self, task: list[ray.ObjectRef], gpu: int | None) -> None:
+    def __init__(self, gpu: int | None) -> None:
         os.nice(5)
         self._device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self._task_ref = task[0]
         self._evaluator: Evaluator | None = None
 
     def __repr__(self) -> str:
         return "evaluator"
 
-    def evaluate(self, master: list[ray.ObjectRef], want_model: bool) -> dict[str, Any]:
+    def evaluate(
+        self, task: list[ray.ObjectRef], master: list[ray.ObjectRef], want_model: bool
+    ) -> dict[str, Any]:
         """Metrics of a master, the seconds they took, and the model's `state_dict` if wanted."""
         before = time.perf_counter()
         with _explained():
-            self._evaluator = self._evaluator or self._make()
+            self._evaluator = self._evaluator or self._make(task)
             metrics = self._evaluator.evaluate(view_all(ray.get(master), self._evaluator.dtype))
             model = pack_tree(dict(self._evaluator.module.state_dict())) if want_model else None
         return {"metrics": metrics, "model": model, "seconds": time.perf_counter() - before}
 
     @ray.method(concurrency_group="export")
-    def export(self, master: list[ray.ObjectRef]) -> dict[str, Any]:
+    def export(self, task: list[ray.ObjectRef], master: list[ray.ObjectRef]) -> dict[str, Any]:
         """The model's `state_dict` at once, from a module of its own beside an evaluation."""
         with _explained():
-            evaluator = self._make()
+            evaluator = self._make(task)
             model = evaluator.place(view_all(ray.get(master), evaluator.dtype))
         return {"model": pack_tree(dict(model))}
 
-    def _make(self) -> Evaluator:
-        task: Task = ray.get(self._task_ref)
+    def _make(self, ref: list[ray.ObjectRef]) -> Evaluator:
+        task: Task = ray.get(ref[0])
         torch.set_num_threads(task.execution.num_threads or 1)
         return Evaluator(replace(task, execution=replace(task.execution, device=self._device)))
 

@@ -330,7 +330,6 @@ class Supervisor:
         return self._hiring.hire(
             EvaluatorActor,
             "evaluator",
-            [self._task_ref],
             first["gpu"],
             num_cpus=0,
             max_restarts=-1,

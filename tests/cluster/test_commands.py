@@ -23,6 +23,7 @@ def test_quickstart_learns_the_digits_and_says_where_the_run_is(tmp_path: Path) 
     rounds = re.findall(r"round +(\d+)/25  loss [\d.]+ .*distance [\d.]+  gamma .*rho", told.stderr)
     assert rounds[0] == "1"
     assert rounds[-1] == "25"
+    assert not re.search(r"^\[.* [WE] \d+ \d+\] ", told.stderr, re.MULTILINE), "Ray complains"
     found = re.search(r"master ([\d.]+) %", told.stdout)
     assert found, told.stdout
     assert float(found[1]) >= 97.5
