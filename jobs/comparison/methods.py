@@ -33,15 +33,20 @@ class Exchange:
     Attributes:
         strategy: the algorithm, with the defaults that it has in this project.
         alone: one replica, with the budget of all.
+        cuts_batch: a mini-batch of B is cut among the replicas, as DDP does it, and each walks n
+            times as far.
     """
 
     strategy: Strategy
     alone: bool = False
+    cuts_batch: bool = False
 
     def walk(self, budget: Budget) -> Walk:
         """How the budget is spent."""
         workers = 1 if self.alone else budget.num_replicas
-        return budget.walk(workers=workers, sync_every=self.strategy.steps(0))
+        return budget.walk(
+            workers=workers, shares_batch=self.cuts_batch, sync_every=self.strategy.steps(0)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,7 @@ METHODS: dict[str, Method] = {
     "sgd_swa": Method(title="DDP + SWA", how=Workers(averaging=SWA())),
     "sgd_ema": Method(title="DDP + EMA", how=Workers(averaging=EMA())),
     "parle": Method(title="Parle", how=Exchange(strategy=Parle())),
+    "parle_cut": Method(title="Parle, batch cut", how=Exchange(strategy=Parle(), cuts_batch=True)),
     "parle_1": Method(title="Parle, n = 1", how=Exchange(strategy=Parle(), alone=True)),
     "hierarchical_parle": Method(
         title="Hierarchical Parle",
