@@ -16,6 +16,7 @@ from parle_ray.cluster.evaluations import Evaluations
 from parle_ray.cluster.exchange import NOTICE_S
 from parle_ray.cluster.haste import Haste
 from parle_ray.cluster.keeping import Keeping
+from parle_ray.cluster.losses import REPEATS
 from parle_ray.cluster.meters import Meters
 from parle_ray.cluster.rhythm import Rhythm
 from parle_ray.cluster.shards import Shards
@@ -43,6 +44,7 @@ class Coordinator:
         self._task_ref = task
         self._task: Task = ray.get(task[0])
         self._joining: dict[int, Enlisted] = {}
+        self._joined: dict[int, Any] = {}
         self._somebody, self._let_go = threading.Event(), threading.Event()
         self._cuts: dict[int, dict[str, Any]] = {}
         self._haste = Haste()
@@ -108,13 +110,14 @@ class Coordinator:
         self._evaluate_every = evaluate_every
         return self._at()
 
-    @ray.method(concurrency_group="control")
+    @ray.method(concurrency_group="control", max_task_retries=REPEATS)
     def join(self, rank: int, replica: Enlisted) -> None:
         """Take a replica in, which has been set up, at the next round's start."""
-        self._joining[rank] = replica
-        self._somebody.set()
+        if self._joined.get(rank) != replica.actor:
+            self._joining[rank], self._joined[rank] = replica, replica.actor
+            self._somebody.set()
 
-    @ray.method(concurrency_group="control")
+    @ray.method(concurrency_group="control", max_task_retries=REPEATS)
     def let_go(self, round: int) -> None:
         """The driver has fetched all that the cut of `round` refers to."""
         self._cuts.pop(round, None)
@@ -125,7 +128,7 @@ class Coordinator:
         """Let the replicas on these nodes leave when the open round has closed."""
         self._draining = nodes
 
-    @ray.method(concurrency_group="control")
+    @ray.method(concurrency_group="control", max_task_retries=REPEATS)
     def checkpoint(self) -> None:
         """Make a cut at the next round that can have one."""
         self._checkpoints.soon()

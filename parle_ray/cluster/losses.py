@@ -29,6 +29,10 @@ ENDED = (RayActorError, OutOfMemoryError, WorkerCrashedError, NodeDiedError)
 """What Ray raises where an actor's process has ended: not all of it is a `RayActorError`."""
 
 
+REPEATS = 3
+"""How often Ray repeats a call that was lost on its way, of a method that may be called twice."""
+
+
 def cause_of(error: BaseException) -> BaseException:
     """What a task or an actor's method raised, however many others handed it on."""
     cause: Any = error

@@ -8,7 +8,7 @@ import ray
 import torch
 
 from parle_ray import lazy_dynamo
-from parle_ray.cluster.losses import explain
+from parle_ray.cluster.losses import REPEATS, explain
 from parle_ray.cluster.mates import Mates
 from parle_ray.cluster.memory import DEPTH, Held, Memory, Standing, Superseded
 from parle_ray.cluster.states import told_by_reply
@@ -52,6 +52,7 @@ class ReplicaActor:
         self.memory = Memory()
         self._kept: list[np.ndarray] = []
         self._watch = Stopwatch()
+        self._info: dict[str, Any] | None = None
         self._saves = False
 
     def __repr__(self) -> str:
@@ -62,8 +63,14 @@ class ReplicaActor:
         """Whether it is past its start."""
         return self.memory.has_started
 
+    @ray.method(max_task_retries=REPEATS)
     def setup(self) -> dict[str, Any]:
-        """Build model and data; what the coordinator needs to know of them."""
+        """Build model and data, once; what the coordinator needs to know of them."""
+        if self._info is None:
+            self._info = self._build()
+        return self._info
+
+    def _build(self) -> dict[str, Any]:
         try:
             task: Task = ray.get(self._task_ref)
             execution = task.execution

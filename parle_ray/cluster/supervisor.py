@@ -16,7 +16,7 @@ from parle_ray.cluster.ending import Ending
 from parle_ray.cluster.evaluator_actor import EvaluatorActor
 from parle_ray.cluster.hiring import Hiring, put_task
 from parle_ray.cluster.links import choose_codec
-from parle_ray.cluster.losses import ENDED, MateLost, cause_of, why_lost
+from parle_ray.cluster.losses import ENDED, REPEATS, MateLost, cause_of, why_lost
 from parle_ray.cluster.mates import SEE_GPUS
 from parle_ray.cluster.memory import Standing
 from parle_ray.cluster.recovery import ANSWER_S, Beginning, ask_all, choose, newest
@@ -300,7 +300,10 @@ class Supervisor:
         saved = {rank: [ray.put(states[rank])] if rank in states else [] for rank in posts}
         while True:
             at = self._start_coordinator(sorted(posts))
-            starts = [post.actor.start.remote(*at, saved[rank]) for rank, post in posts.items()]
+            starts = [
+                post.actor.start.options(max_task_retries=REPEATS).remote(*at, saved[rank])
+                for rank, post in posts.items()
+            ]
             try:
                 ray.get(starts)
                 return
