@@ -195,7 +195,7 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(row: Row) -> N
     _, master, learners = bits(task, cut)
     saved = copy.deepcopy([master.state_dict(), *(a.state_dict() for a in learners)])
     play_round(master, learners)  # what was saved must not move on with the run
-    trial = Trial(task, cut)
+    trial = Trial(replace(task, strategy=row.strategy), cut)  # before its length is known
     trial.master(copy.deepcopy(saved[0]))
     for state in saved[1:]:
         trial.replica(copy.deepcopy(state))

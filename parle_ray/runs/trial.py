@@ -20,7 +20,7 @@ from parle_ray.generators import Generators
 from parle_ray.task import Task
 
 BATCHES_A_ROUND = 10_000
-"""More than this is no `sync_every`; a stream without a state is drawn again up to its position."""
+"""Mini-batches, unless `sync_every` is more; a stream without a state is drawn again up to there."""
 
 
 class Trial:
@@ -79,8 +79,8 @@ class Trial:
         stream = state["stream"]
         _count("pass", stream["pass"])
         _count("batch", stream["batch"])
-        walked = self._task.strategy.steps_before(self._round + 1)
-        most = max((self._round + 1) * BATCHES_A_ROUND, walked)
+        every = self._task.strategy.sync_every
+        most = (self._round + 1) * max(BATCHES_A_ROUND, every if isinstance(every, int) else 0)
         _expect("pass", stream["pass"], stream["pass"] + stream["batch"] <= most)
         for saved in (state["generators"], stream["entered_with"]):
             generators = Generators(0)

@@ -34,3 +34,16 @@ def test_a_node_that_is_killed_leaves_no_worker_behind() -> None:
     command = [sys.executable, "-m", "tests.cluster.lost_node"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "gone" in told.stdout.splitlines(), told.stdout
+
+
+@pytest.mark.nightly
+def test_a_run_survives_calls_that_are_lost_on_their_way(tmp_path: Path) -> None:
+    command = (
+        "-m parle_ray chaos --rpc_failures 1 --nodes 2 --num_replicas 2 --num_rounds 60 "
+        f"--num_faults 2 --baseline false --model.name mlp --storage_path {tmp_path}"
+    )
+    told = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, timeout=230
+    )
+    assert told.returncode == 0, told.stderr
+    assert "broken           nothing" in told.stdout
