@@ -20,7 +20,7 @@ from parle_ray.generators import Generators
 from parle_ray.task import Task
 
 BATCHES_A_ROUND = 10_000
-"""Mini-batches, unless `sync_every` is more; a stream without a state is drawn again up to there."""
+"""Mini-batches at most, but for a larger `sync_every`: up to there a stream is drawn again."""
 
 
 class Trial:
