@@ -154,7 +154,7 @@ class Method:
     def __init__(self, actor: "Actor", name: str, num_returns: Any = 1) -> None:
         self._actor, self._name, self._num_returns = actor, name, num_returns
 
-    def options(self, num_returns: Any, **_: Any) -> "Method":
+    def options(self, num_returns: Any = 1, **_: Any) -> "Method":
         return Method(self._actor, self._name, num_returns)
 
     def remote(self, *args: Any) -> Any:
