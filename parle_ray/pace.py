@@ -55,7 +55,7 @@ class Pace(Schedule):
         return self.schedule.lowest
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _edges(pace: Pace) -> tuple[int, ...]:
     """Where the rounds of a run begin, and where the last ends."""
     edges = [0]
