@@ -41,8 +41,8 @@ class Coordinator:
 
     def __init__(self, task: list[ray.ObjectRef]) -> None:
         lazy_dynamo.install()
-        self._task_ref = task
-        self._task: Task = ray.get(task[0])
+        self._task_ref = task[0]
+        self._task: Task = ray.get(self._task_ref)
         self._joining: dict[int, Enlisted] = {}
         self._joined: dict[int, Any] = {}
         self._somebody, self._let_go = threading.Event(), threading.Event()
@@ -168,7 +168,7 @@ class Coordinator:
             self.exchange.meet(rank, replica)
         self._evaluations = Evaluations(
             evaluator,
-            self._task_ref,
+            [self._task_ref],
             wanted=self._task.evaluate_fn is not None,
             every=self._evaluate_every,
             last=self._last,

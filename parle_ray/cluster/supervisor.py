@@ -300,7 +300,7 @@ class Supervisor:
         saved = {rank: [ray.put(states[rank])] if rank in states else [] for rank in posts}
         while True:
             at = self._start_coordinator(sorted(posts))
-            starts = [
+            starts = [  # they may come twice: no round is asked for before all have answered
                 post.actor.start.options(max_task_retries=REPEATS).remote(*at, saved[rank])
                 for rank, post in posts.items()
             ]
