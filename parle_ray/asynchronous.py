@@ -34,7 +34,14 @@ class AsynchronousMaster(Master, Arrivals):
             "most_stale": strategy.most_stale_rounds * n,
         }
 
-    def take(self, rank: int, round: int, push: Push | None, seen: int | None = None) -> bool:
+    def take(
+        self,
+        rank: int,
+        round: int,
+        push: Push | None,
+        seen: int | None = None,
+        weight: int = 1,
+    ) -> bool:
         """Enter an answer and merge its push; False if there is nothing of it in the master.
 
         Args:

@@ -14,9 +14,10 @@ class Pushed:
     """The pushes v^a of a round, as far as a master needs to know them.
 
     Attributes:
-        mean: `(num_params,)`, `(1/n) sum_a v^a`. A merge may take its memory (`equations.trade_`).
-        count: n, how many there were.
-        spread: `sum_a ||v^a - mean||^2`.
+        mean: `(num_params,)`, `(1/n) sum_a w_a v^a`. A merge may take its memory
+            (`equations.trade_`).
+        count: n, the sum of the weights w_a: how many pushes there were, where each weighs 1.
+        spread: `sum_a w_a ||v^a - mean||^2`.
     """
 
     mean: Tensor
@@ -30,11 +31,15 @@ class Fold:
     It needs two vectors of memory, whatever n: `(v^a)` may be dropped once it is in, but for the
     first, which is read again when the second comes. What is not finite leaves no trace.
 
+    A vector of weight w is in as w equal ones are. Weights are whole numbers, so that where all
+    are equal the share of the i-th vector, w/(i w), is the number that is nearest to 1/i, and the
+    mean has the bits of that without weights.
+
     Source of mean and spread: Welford, Technometrics 4 (1962); of those of means, Chan, Golub and
     LeVeque, Stanford report CS-79-773 (1979).
 
     Attributes:
-        count: how many vectors are in, those of which only the mean came counted too.
+        count: the weight of all that are in, those of which only the mean came counted too.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -49,7 +54,7 @@ class Fold:
     def add(self, vector: Tensor, count: int = 1, spread: float = 0.0) -> bool:
         """Take a vector in; False, and nothing changed, if it is not finite.
 
-        It may be the mean of `count` vectors, with their spread about it.
+        It may be the mean of several, whose weights come to `count`, with their spread about it.
         """
         if self.count == 0:
             if not math.isfinite(norm_squared(vector)):

@@ -29,12 +29,14 @@ class Answer:
         loss: mean loss of the round's mini-batches.
         lr: the inner optimiser's learning rate in this round.
         num_samples: examples seen in the round.
+        weight: of the push in the mean of all.
     """
 
     push: Tensor | np.ndarray | None
     loss: float
     lr: float
     num_samples: int
+    weight: int = 1
 
     def then(self, later: "Answer") -> "Answer":
         """Two answers of one replica in one round, as one: the means of both."""
@@ -153,7 +155,8 @@ class Learner:
                 replica.meet((yield replica.flat.vector))
             loss, share = (yield torch.tensor([loss, samples], dtype=torch.float64)).tolist()
             samples = int(share * self.task.execution.num_processes + 0.5)
-        return Answer(self._push(round) if alive else None, loss, lr, samples)
+        push = self._push(round) if alive else None
+        return Answer(push, loss, lr, samples, strategy.weight(samples))
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""

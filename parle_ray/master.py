@@ -19,7 +19,7 @@ from parle_ray.tree import Elsewhere, Group, fold_groups, grouped
 
 Push = Tensor | np.ndarray | Elsewhere
 """A vector, or a code with compression."""
-FoldGroups = Callable[[Mapping[int, Mapping[int, Any]]], Iterable[Group]]
+FoldGroups = Callable[[Mapping[int, Mapping[int, Any]], Mapping[int, int]], Iterable[Group]]
 
 
 class Master(Roll):
@@ -33,8 +33,9 @@ class Master(Roll):
 
     Attributes:
         vector: `(num_params,)`, the master parameters x_k.
-        fold_groups: what folds the groups of a tree, given index -> rank -> push; to be replaced
-            where pushes are elsewhere.
+        weights: rank -> of its newest push.
+        fold_groups: what folds the groups of a tree, given index -> rank -> push, and the weights;
+            to be replaced where pushes are elsewhere.
     """
 
     def __init__(self, task: Task, ranks: Iterable[int], part: slice | None = None) -> None:
@@ -58,6 +59,7 @@ class Master(Roll):
         self.fold_groups: FoldGroups = fold_groups
         self._pushed: dict[int, Push] = {}  # not folded: a lower rank is still out
         self._aside: dict[int, Push] = {}  # of those whom nobody waits for
+        self.weights: dict[int, int] = {}
 
     @staticmethod
     def rules(task: Task) -> dict[str, Any]:
@@ -93,7 +95,14 @@ class Master(Roll):
             self.part(rank)
         self._fold_ready()
 
-    def take(self, rank: int, round: int, push: Push | None, seen: int | None = None) -> bool:
+    def take(
+        self,
+        rank: int,
+        round: int,
+        push: Push | None,
+        seen: int | None = None,
+        weight: int = 1,
+    ) -> bool:
         """Enter an answer; False if its push will not be merged, as far as can be said now.
 
         Pushes are folded in the order of the ranks, each as soon as all lower ones have answered,
@@ -105,6 +114,7 @@ class Master(Roll):
             round: that the replica was asked for; an earlier one than the open if it is late.
             push: None says that the replica had to restart.
             seen: the round that the newest reply opened which the replica had; None: `round`.
+            weight: of the push in the mean (see `Strategy.weight`).
         """
         awaited = rank in self.ranks and round == self.round and self._awaited(rank)
         merges = self.tick(rank, round, round if seen is None else seen, empty=push is None)
@@ -116,6 +126,7 @@ class Master(Roll):
                 self.refuse(rank, wrong)
             else:
                 (self._pushed if awaited else self._aside)[rank] = push  # type: ignore[assignment]
+                self.weights[rank] = weight
         self._fold_ready()
         return merges and rank not in self._open.reasons
 
@@ -149,7 +160,7 @@ class Master(Roll):
     def _fold_below(self, limit: float) -> None:
         for rank in sorted(rank for rank in self._pushed if rank < limit):
             push = self._pushed.pop(rank)
-            if not self._fold.add(self._vector_of(push)):
+            if not self._fold.add(self._vector_of(push), self.weights[rank]):
                 self.refuse(rank, NOT_FINITE)
 
     def _vector_of(self, push: Push | None) -> Tensor:
@@ -170,7 +181,8 @@ class Master(Roll):
     def _fold_tree(self, size: int) -> None:
         groups = grouped(self._pushed | self._aside, size)
         self._pushed, self._aside = {}, {}
-        for pushes, group in zip(groups.values(), self.fold_groups(groups), strict=True):
+        folded = self.fold_groups(groups, self.weights)
+        for pushes, group in zip(groups.values(), folded, strict=True):
             self._fold_in(pushes, group)
 
     def _fold_in(self, ranks: Iterable[int], group: Group) -> None:

@@ -1,17 +1,17 @@
 """What is told of a run, under the same names everywhere: files, terminal, dashboards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from parle_ray.learner import Answer
-from parle_ray.membership.roll import Roll
+from parle_ray.membership.roll import MERGED, Roll
 from parle_ray.task import Task
 
 UNITS: dict[str, str] = {
     "round": "rounds closed so far",
     "step": "mini-batches walked by each replica so far",
-    "loss": "training loss, mean over the replicas and the round",
+    "loss": "training loss, mean over the replicas, weighted as they are merged, and the round",
     "accuracy": "of the master, as evaluate_fn gives it",
     "error": "1 - accuracy",
     "distance": "of the replicas to the master, sqrt(mean ||x^a - x||^2) / ||x||",
@@ -120,15 +120,16 @@ def round_report(
 ) -> dict[str, Any]:
     """The report of the round that has just closed, without what only a clock knows."""
     told = [answers[rank] for rank in sorted(answers)]
+    weights = [answers[rank].weight for rank in roll.entry.ranks(*MERGED)]
     pairs = {}
-    if task.strategy.master_is_mean and roll.entry.num_merged > 1:
-        pairs = {"overlap": overlap(distance, roll.entry.num_merged)}
+    if task.strategy.master_is_mean and len(weights) > 1:
+        pairs = {"overlap": overlap(distance, effective(weights))}
     ages = roll.entry.staleness.values()
     stale = {"staleness": sum(ages) / len(ages), "staleness_max": max(ages)} if ages else {}
     return {
         "round": roll.round,
         "step": task.strategy.steps_before(roll.round),
-        "loss": sum(answer.loss for answer in told) / len(told),
+        "loss": sum(a.weight * a.loss for a in told) / sum(a.weight for a in told),
         "distance": distance,
         **pairs,
         **task.strategy.gauges(roll.round - 1),
@@ -142,13 +143,26 @@ def round_report(
     }
 
 
-def overlap(distance: float, count: int) -> float:
+def effective(weights: Sequence[int]) -> float:
+    """How many vectors of equal weight have a mean that is as good: `(sum_a w_a)^2 / sum_a w_a^2`.
+
+    Source: Kish, Survey Sampling (1965).
+
+    >>> effective([7, 7, 7]), effective([1, 3])
+    (3.0, 1.6)
+    """
+    return sum(weights) ** 2 / sum(weight**2 for weight in weights)
+
+
+def overlap(distance: float, count: float) -> float:
     """The overlap of n vectors x^a, from their distance to their mean x; no look at them.
 
         overlap  =  mean_(a != b) <x^a, x^b>  /  mean_a ||x^a||^2
 
     the mean cosine of two where all are of one length. With d the `distance` to the mean, these are
-    ||x||^2 (1 - d^2/(n - 1)) and ||x||^2 (1 + d^2), because the x^a - x sum to 0.
+    ||x||^2 (1 - d^2/(n - 1)) and ||x||^2 (1 + d^2), because the x^a - x sum to 0. Where they are
+    weighted, so are the means, pairs by w_a w_b, and n is `effective`; then it is exact where all
+    are of one length.
 
     >>> overlap(0.0, 3), overlap(1.0, 2)
     (1.0, 0.0)

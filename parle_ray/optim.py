@@ -53,7 +53,7 @@ class ReplicaOptimizer(Optimizer):
 
     Raises:
         InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel; or
-            it is asynchronous.
+            it is asynchronous; or it weights by samples, which the loop alone sees.
         Diverged: no replica has finite parameters left.
     """
 
@@ -77,6 +77,11 @@ class ReplicaOptimizer(Optimizer):
             raise InputError(
                 f"strategy: {type(strategy).__name__} is asynchronous, which only ParleTrainer "
                 "and simulate are; use ElasticSGD or LocalSGD here"
+            )
+        if strategy.weighting != "replicas":
+            raise InputError(
+                f"weighting: {strategy.weighting!r} needs to see the batches, which only "
+                "ParleTrainer and simulate do; use 'replicas' here"
             )
         self.defaults = inner.defaults
         self.inner = inner

@@ -161,8 +161,9 @@ def _rounds(task: Task, master: Master, learners: Learners) -> Iterator[dict[int
     for round in range(task.num_rounds):
         answers = {}
         for learner in learners:
-            answers[learner.rank] = learner.play(round, partial(replies.__getitem__, learner.rank))
-            master.take(learner.rank, round, _sent(answers[learner.rank]))
+            answer = learner.play(round, partial(replies.__getitem__, learner.rank))
+            master.take(learner.rank, round, _sent(answer), weight=answer.weight)
+            answers[learner.rank] = answer
         replies = master.close()
         yield answers
 

@@ -75,17 +75,19 @@ def grouped(pushes: Mapping[int, Push], size: int) -> dict[int, dict[int, Push]]
     return groups
 
 
-def fold_group(fold: Fold, pushes: Mapping[int, Tensor]) -> Group:
-    """Fold pushes in the order of their ranks; the mean lies in the memory of `fold`."""
+def fold_group(fold: Fold, pushes: Mapping[int, Tensor], weights: Mapping[int, int]) -> Group:
+    """Fold pushes, of these weights, in the order of their ranks, in the memory of `fold`."""
     fold.clear()
     merged: list[int] = []
     refused: list[int] = []
     for rank in sorted(pushes):
-        (merged if fold.add(pushes[rank]) else refused).append(rank)
+        (merged if fold.add(pushes[rank], weights[rank]) else refused).append(rank)
     return Group(fold.close() if merged else None, merged, refused)
 
 
-def fold_groups(groups: Mapping[int, Mapping[int, Tensor]]) -> Iterator[Group]:
+def fold_groups(
+    groups: Mapping[int, Mapping[int, Tensor]], weights: Mapping[int, int]
+) -> Iterator[Group]:
     """Each group, folded when it is asked for, in memory of its own."""
     for pushes in groups.values():
-        yield fold_group(Fold(next(iter(pushes.values()))), pushes)
+        yield fold_group(Fold(next(iter(pushes.values()))), pushes, weights)

@@ -40,7 +40,7 @@ class Crew:
             round = self.master.round
             for learner in self.learners:
                 answer = learner.play(round, partial(self._replies.__getitem__, learner.rank))
-                self.master.take(learner.rank, round, answer.push)
+                self.master.take(learner.rank, round, answer.push, weight=answer.weight)
             self._replies = self.master.close()
 
     def cut(self) -> dict[str, Any]:

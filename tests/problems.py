@@ -146,7 +146,7 @@ def play_round(master: Master, learners: list[Learner]) -> None:
     replies = {rank: master.reply(rank) for rank in master.ranks}
     for learner in learners:
         answer = learner.play(round, partial(replies.__getitem__, learner.rank))
-        master.take(learner.rank, round, answer.push)
+        master.take(learner.rank, round, answer.push, weight=answer.weight)
     master.close()
 
 

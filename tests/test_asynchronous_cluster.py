@@ -43,10 +43,10 @@ class Ledgers:
         self.began: dict[int, int] = {}
         take, load = AsynchronousMaster.take, AsynchronousMaster.load_state_dict
 
-        def taking(master: Any, rank: int, version: int, push: Any, seen: Any = None) -> bool:
+        def taking(master: Any, rank: int, version: int, push: Any, *told: Any) -> bool:
             self._met(master)
             kept, place = push.clone(), master.version
-            merges = take(master, rank, version, push, seen)
+            merges = take(master, rank, version, push, *told)
             if merges:
                 self.merged[id(master)].append((place, rank, version, kept))
             return merges

@@ -50,15 +50,15 @@ class Branch:
     def options(self, num_returns: int) -> "Branch":
         return self
 
-    def remote(self, ranks: list[int], *pushes: Ref) -> list[Ref]:
+    def remote(self, weights: dict[int, int], *pushes: Ref) -> list[Ref]:
         refs = [Ref(), Ref()]
-        self._office.asked.append(ranks)
+        self._office.asked.append(list(weights))
         if self._index in self._office.fails:
             error = self._office.fails.pop(self._index)
             for ref in refs if error else ():
                 ref.set(error=error)
             return refs
-        answer = self._actor.fold(ranks, *(push.get() for push in pushes))
+        answer = self._actor.fold(weights, *(push.get() for push in pushes))
         for ref, value in zip(refs, answer, strict=True):
             ref.set(value)
         return refs
@@ -86,13 +86,13 @@ def answer(master: Branches, rank: int, push: Tensor | None, round: int = 0) -> 
     ref = Ref()
     ref.set(array)
     master.bring(rank, {"form": form(array)}, [ref])
-    return master.take(rank, round, round)
+    return master.take(rank, round, round, 1 + rank)
 
 
 def expected(pushes: Mapping[int, Tensor | None]) -> Tensor:
     whole = Master(new(), range(5))
     for rank, push in pushes.items():
-        whole.take(rank, 0, push)
+        whole.take(rank, 0, push, weight=1 + rank)
     whole.close()
     return whole.vector
 

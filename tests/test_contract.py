@@ -65,6 +65,7 @@ ROWS: dict[str, Row] = {
     "entropy_sgd": Row(EntropySGD(sync_every=3, gamma=Geometric(10.0, 1.0), **OUTER)),
     "hierarchical_parle": Row(HierarchicalParle(sync_every=6, meetings=2, gamma=10.0, **OUTER)),
     "local_sgd": Row(LocalSGD(sync_every=3)),
+    "local_sgd, weighted": Row(LocalSGD(sync_every=3, weighting="samples")),
     "local_sgd, growing": Row(LocalSGD(sync_every=Steps((1, 3), (0.4,)))),
     "papa": Row(PAPA(sync_every=2, alpha=0.8)),
     "parameter_mixing": Row(ParameterMixing(sync_every=2, tail=0.3)),
@@ -83,6 +84,7 @@ ROWS: dict[str, Row] = {
 every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
+    "weighting": ["batches", "sample", True, None],
     "sync_every": [0, -1, 2.5, True, None, Cosine(3.0)],
     "gamma": [0.0, -1.0, math.nan, "1", True, Cosine(1.0), Cosine(1.0, -1.0)],
     "rho": [0.0, -1.0, math.nan, None, Cosine(1.0)],

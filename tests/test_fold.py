@@ -23,16 +23,33 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@given(n=st.integers(1, 9), size=st.integers(1, 40), seed=st.integers(0, 99))
-def test_it_is_mean_and_spread(n: int, size: int, seed: int) -> None:
-    vectors = normal(n, size, seed=seed)
+@given(
+    weights=st.lists(st.integers(1, 500), min_size=1, max_size=9),
+    size=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+def test_it_is_mean_and_spread(weights: list[int], size: int, seed: int) -> None:
+    vectors = normal(len(weights), size, seed=seed)
     fold = Fold(vectors[0])
-    assert all(fold.add(vector) for vector in vectors)
-    pushed = fold.close()
-    torch.testing.assert_close(pushed.mean, vectors.mean(0), rtol=1e-12, atol=1e-12)
-    assert pushed.count == n
-    gaps = (vectors - vectors.mean(0)).square().sum().item()
+    assert all(fold.add(v, weight) for v, weight in zip(vectors, weights, strict=True))
+    pushed, w = fold.close(), torch.tensor(weights, dtype=torch.float64)
+    mean = w @ vectors / sum(weights)
+    torch.testing.assert_close(pushed.mean, mean, rtol=1e-12, atol=1e-12)
+    assert pushed.count == sum(weights)
+    gaps = (w @ (vectors - mean).square()).sum().item()
     assert pushed.spread == pytest.approx(gaps, rel=1e-9, abs=1e-12)
+
+
+@given(n=st.integers(1, 9), weight=st.integers(1, 2**62), seed=st.integers(0, 99))
+def test_equal_weights_give_the_bits_of_none(n: int, weight: int, seed: int) -> None:
+    vectors = normal(n, 40, seed=seed)
+    plain, weighted = Fold(vectors[0]), Fold(vectors[0])
+    for vector in vectors:
+        plain.add(vector)
+        weighted.add(vector, weight)
+    assert torch.equal(plain.close().mean, weighted.close().mean)
+    spread = weighted.close().spread / weight
+    assert spread == pytest.approx(plain.close().spread, rel=1e-12)
 
 
 def test_equal_vectors_come_back_exactly() -> None:

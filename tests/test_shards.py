@@ -73,9 +73,10 @@ def play(
         for rank in torch.randperm(3, generator=generator).tolist():
             push = torch.randn(NUM_PARAMS, dtype=torch.float64, generator=generator)
             pushed = None if rank == absent else push
-            whole.take(rank, whole.round, pushed)
+            whole.take(rank, whole.round, pushed, weight=1 + rank)
             for shard, part in zip(shards, parts, strict=True):
-                shard.take(rank, shard.round, None if pushed is None else pushed[part])
+                cut = None if pushed is None else pushed[part]
+                shard.take(rank, shard.round, cut, weight=1 + rank)
         replies = whole.close()
         partial = [shard.close() for shard in shards]
         for rank, reply in replies.items():
@@ -226,11 +227,11 @@ def test_a_stretch_of_another_size_is_refused_by_all_shards(
     for rank, sent in enumerate([parts, cut, parts]):
         push = (start + 9.0 * rank).numpy()
         master.bring(rank, {"finite": True}, [push[place] for place in sent])
-        master.take(rank, 0, 0)
+        master.take(rank, 0, 0, 1 + rank)
     parcels = master.close()
     assert [parcels[rank].restart for rank in range(3)] == [False, True, False]
     moved = torch.cat([torch.from_numpy(actor.model()) for actor in actors])
-    torch.testing.assert_close(moved, start + 9.0)
+    torch.testing.assert_close(moved, start + (0.0 * 1 + 18.0 * 3) / 4)
     (line,) = master.roll.entry.refusals()
     assert "replica 1 was refused (shape" in line
 

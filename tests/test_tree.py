@@ -1,6 +1,7 @@
 """A tree gives the mean of a flat fold, and bits that depend on the size of its groups alone."""
 
 import math
+from collections.abc import Mapping
 from itertools import permutations
 from typing import Any
 
@@ -21,34 +22,43 @@ from parle_ray.fold import Fold, Pushed
 from parle_ray.master import Master
 from parle_ray.membership.ledger import Fate
 from parle_ray.strategies import LocalSGD, Parle, Strategy
-from parle_ray.tree import Elsewhere, fold_group, fold_groups
+from parle_ray.tree import Elsewhere, fold_group, fold_groups, grouped
 from tests.problems import NUM_PARAMS, run, task
 from tests.test_contract import ROWS
+
+ONES = dict.fromkeys(range(9), 1)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def folded(vectors: list[Tensor], size: int) -> Pushed:
+def folded(vectors: list[Tensor], size: int, weights: Mapping[int, int] = ONES) -> Pushed:
     """The fold of the folds of every `size` vectors."""
-    groups = [vectors[i : i + size] for i in range(0, len(vectors), size)]
+    groups = grouped(dict(enumerate(vectors)), size)
     top = Fold(vectors[0])
-    for group in groups:
-        pushed = fold_group(Fold(vectors[0]), dict(enumerate(group))).pushed
+    for group in groups.values():
+        pushed = fold_group(Fold(vectors[0]), group, weights).pushed
         assert pushed is not None
         assert top.add(pushed.mean, pushed.count, pushed.spread)
     return top.close()
 
 
-@given(n=st.integers(1, 9), size=st.integers(1, 10), seed=st.integers(0, 99))
-def test_the_means_of_groups_give_mean_and_spread_of_all(n: int, size: int, seed: int) -> None:
-    vectors = normal(n, 20, seed=seed) + 10.0
-    pushed = folded(list(vectors), size)
+@given(
+    weights=st.lists(st.integers(1, 500), min_size=1, max_size=9),
+    size=st.integers(1, 10),
+    seed=st.integers(0, 99),
+)
+def test_the_means_of_groups_give_mean_and_spread_of_all(
+    weights: list[int], size: int, seed: int
+) -> None:
+    vectors = normal(len(weights), 20, seed=seed) + 10.0
+    pushed = folded(list(vectors), size, dict(enumerate(weights)))
     numbers = vectors.numpy()
-    np.testing.assert_allclose(pushed.mean, numbers.mean(0), rtol=1e-12)
-    assert pushed.count == n
-    gaps = float(np.square(numbers - numbers.mean(0)).sum())
+    mean = np.average(numbers, axis=0, weights=weights)
+    np.testing.assert_allclose(pushed.mean, mean, rtol=1e-12)
+    assert pushed.count == sum(weights)
+    gaps = float(np.square(numbers - mean).sum(1) @ weights)
     assert pushed.spread == pytest.approx(gaps, rel=1e-9, abs=1e-12)
 
 
@@ -101,8 +111,9 @@ def test_groups_folded_elsewhere_give_the_same_bits(
 ) -> None:
     pushes = dict(enumerate(PUSHES)) | changed
     here, elsewhere = new(2), new(2)
-    elsewhere.fold_groups = lambda groups: fold_groups(
-        {index: {rank: push.where for rank, push in groups[index].items()} for index in groups}
+    elsewhere.fold_groups = lambda groups, weights: fold_groups(
+        {index: {rank: push.where for rank, push in groups[index].items()} for index in groups},
+        weights,
     )
     for rank, push in pushes.items():
         lying = None if push is None else Elsewhere(push)
@@ -110,7 +121,7 @@ def test_groups_folded_elsewhere_give_the_same_bits(
             if rank == lost:
                 master.leave(rank)
             else:
-                master.take(rank, 0, answer)
+                master.take(rank, 0, answer, weight=1 + rank)
     assert result(here) == result(elsewhere)
     assert here.entry == elsewhere.entry
 
@@ -141,8 +152,8 @@ def test_a_late_push_is_folded_in_its_group() -> None:
 
 def test_a_push_that_is_lost_on_its_way_counts_as_lost() -> None:
     master = new(2, strategy=LocalSGD())
-    master.fold_groups = lambda groups: fold_groups(
-        {index: {r: p for r, p in groups[index].items() if r != 3} for index in groups}
+    master.fold_groups = lambda groups, weights: fold_groups(
+        {index: {r: p for r, p in groups[index].items() if r != 3} for index in groups}, weights
     )
     for rank in range(5):
         master.take(rank, 0, PUSHES[rank])

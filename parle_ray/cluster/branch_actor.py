@@ -9,8 +9,8 @@ from parle_ray.cluster.wire import pack, view
 from parle_ray.fold import Fold
 from parle_ray.tree import fold_group
 
-Folded = tuple[tuple[float, list[int], list[int]], np.ndarray | None]
-"""The spread, the ranks merged and those refused; the mean of the former, if there are any."""
+Folded = tuple[tuple[int, float, list[int], list[int]], np.ndarray | None]
+"""Count, spread, the ranks merged and those refused; the mean of the former, if there are any."""
 
 
 class BranchActor:
@@ -30,11 +30,11 @@ class BranchActor:
     def __repr__(self) -> str:
         return f"branch {self._index}"
 
-    def fold(self, ranks: list[int], *pushes: np.ndarray) -> Folded:
-        """The pushes of these ranks, read where they lie in the store."""
-        vectors = {r: view(push, self._dtype) for r, push in zip(ranks, pushes, strict=True)}
-        group = fold_group(self._fold, vectors)
+    def fold(self, weights: dict[int, int], *pushes: np.ndarray) -> Folded:
+        """The pushes of the ranks that have these weights, read where they lie in the store."""
+        vectors = {r: view(push, self._dtype) for r, push in zip(weights, pushes, strict=True)}
+        group = fold_group(self._fold, vectors, weights)
         told: Any = (group.merged, group.refused)
         if group.pushed is None:
-            return (0.0, *told), None
-        return (group.pushed.spread, *told), pack(group.pushed.mean)
+            return (0, 0.0, *told), None
+        return (group.pushed.count, group.pushed.spread, *told), pack(group.pushed.mean)

@@ -60,12 +60,12 @@ class Branches(Whole):
         self._forms[rank] = told.pop("form")
         super().bring(rank, told, pushes)
 
-    def take(self, rank: int, round: int, seen: int) -> int | None:
+    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
         if self._forms.pop(rank) != self._expected:
-            num_bytes = super().take(rank, round, seen)
+            num_bytes = super().take(rank, round, seen, weight)
         else:
-            self._master.take(rank, round, Elsewhere(self._brought.pop(rank)), seen)
+            self._master.take(rank, round, Elsewhere(self._brought.pop(rank)), seen, weight)
             num_bytes = self._master.vector.nbytes
         self._look_at_group_of(rank)
         return num_bytes
@@ -85,11 +85,14 @@ class Branches(Whole):
         """Have a group folded, if that was not asked for; the references of the answer."""
         if index not in self._asked or self._asked[index][0] != pushes:
             fold = self._branch(index).fold.options(num_returns=2)
-            self._asked[index] = pushes, fold.remote(list(pushes), *pushes.values())
+            weights = {rank: self._master.weights[rank] for rank in pushes}
+            self._asked[index] = pushes, fold.remote(weights, *pushes.values())
         return self._asked[index][1]
 
-    def _fold(self, groups: Mapping[int, Mapping[int, Elsewhere]]) -> Iterator[Group]:
-        """See `Master.fold_groups`."""
+    def _fold(
+        self, groups: Mapping[int, Mapping[int, Elsewhere]], weights: Mapping[int, int]
+    ) -> Iterator[Group]:
+        """See `Master.fold_groups`; branches were told the weights with the pushes."""
         means = [self._ask(index, _refs(groups[index]))[1] for index in groups]
         ready, _ = ray.wait(means, num_returns=len(means), timeout=FOLD_S) if means else ([], [])
         for index in groups:
@@ -97,12 +100,12 @@ class Branches(Whole):
             if answer[1] not in ready:
                 self._give_up(index)
             group = self._fetch(index, answer) if answer[1] in ready else None
-            yield group or self._fold_here(pushes)
+            yield group or self._fold_here(pushes, weights)
 
     def _fetch(self, index: int, answer: list[ray.ObjectRef]) -> Group | None:
         """What the branch made of its group; None if it is lost, or a push is."""
         try:
-            (spread, merged, refused), mean = ray.get(answer)
+            (count, spread, merged, refused), mean = ray.get(answer)
         except ObjectLostError:
             return None
         except ENDED:
@@ -111,15 +114,15 @@ class Branches(Whole):
         if mean is None:
             return Group(None, merged, refused)
         vector = view(mean, self._master.vector.dtype)
-        return Group(Pushed(vector, len(merged), spread), merged, refused)
+        return Group(Pushed(vector, count, spread), merged, refused)
 
-    def _fold_here(self, pushes: Refs) -> Group:
+    def _fold_here(self, pushes: Refs, weights: Mapping[int, int]) -> Group:
         """The same; a push that was lost with its node is left out."""
         vectors: dict[int, Tensor] = {}
         for rank, ref in pushes.items():
             with suppress(ObjectLostError):
                 vectors[rank] = view(ray.get(ref), self._master.vector.dtype)
-        return fold_group(Fold(self._master.vector), vectors)
+        return fold_group(Fold(self._master.vector), vectors, weights)
 
     def _branch(self, index: int) -> Any:
         """That of a group; a new one, where its first replica lives, if there is none."""

@@ -236,7 +236,7 @@ class Exchange:
                 self._questions.travels(rank, round, travels)
                 return
         told, heard = member.told.pop(round), self.heard
-        num_bytes = self.master.take(rank, round, told.pop("seen"))
+        num_bytes = self.master.take(rank, round, told.pop("seen"), told["weight"])
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
         heard.bytes_sent += num_bytes or 0

@@ -161,6 +161,7 @@ class ReplicaActor:
             "loss": answer.loss,
             "lr": answer.lr,
             "num_samples": answer.num_samples,
+            "weight": answer.weight,
             "seen": seen,
             **self._watch.told(),
         }

@@ -63,11 +63,11 @@ class ShardActor:
         self._brought[rank] = push
         return push.nbytes, self._master.wrong(self._read(push))
 
-    def take(self, rank: int, round: int, seen: int, merges: bool) -> None:
+    def take(self, rank: int, round: int, seen: int, weight: int, merges: bool) -> None:
         """Enter an answer whose stretches have come everywhere, or that is not merged."""
         push = self._brought.pop(rank, None)
         read = self._read(push) if push is not None and merges else None
-        self._master.take(rank, round, read, seen)
+        self._master.take(rank, round, read, seen, weight)
 
     def join(self, rank: int) -> Sent:
         """Take in a replica that starts from the master; its reply."""

@@ -79,7 +79,7 @@ class Shards:
         self._coming[rank] = coming = [actor.bring.remote(rank, push) for actor, push in pairs]
         return coming[0]
 
-    def take(self, rank: int, round: int, seen: int) -> int | None:
+    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart.
 
         Raises:
@@ -91,7 +91,7 @@ class Shards:
         merges = self.roll.tick(rank, round, seen, empty=coming is None)
         if merges and wrong:
             self.roll.refuse(rank, wrong)
-        self._tell("take", rank, round, seen, merges and not wrong)
+        self._tell("take", rank, round, seen, weight, merges and not wrong)
         return None if coming is None else sum(num_bytes for num_bytes, _ in came)
 
     def close(self) -> dict[int, Parcel]:

@@ -60,10 +60,10 @@ class Whole:
         (self._brought[rank],) = pushes
         return None
 
-    def take(self, rank: int, round: int, seen: int) -> int | None:
+    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
         push = ray.get(self._brought.pop(rank))
-        self._master.take(rank, round, self._read(push), seen)
+        self._master.take(rank, round, self._read(push), seen, weight)
         return None if push is None else push.nbytes
 
     def close(self) -> dict[int, Parcel]:

@@ -14,7 +14,7 @@ and of the coordinator: `merge` what was pushed into x_{k+1}, and send `reply` t
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -36,9 +36,12 @@ class Strategy(ABC):
     Attributes:
         sync_every: L, the number of mini-batches a replica walks alone between two exchanges; or a
             schedule of it over the mini-batches of the run, as `Steps((1, 25), (0.5,))`.
+        weighting: what counts alike where pushes are averaged: `"replicas"`, or `"samples"`, each
+            replica then as much as the examples that it saw in the round.
     """
 
     sync_every: int | Schedule = 1
+    weighting: Literal["replicas", "samples"] = "replicas"
 
     equation: ClassVar[str] = ""
     """The algorithm in a line."""
@@ -63,6 +66,7 @@ class Strategy(ABC):
 
     def __post_init__(self) -> None:
         self._check_sync_every()
+        self._check_weighting()
         for name in self.scheduled:
             self._check_scheduled(name)
 
@@ -91,6 +95,11 @@ class Strategy(ABC):
         """Whether a push that an earlier round asked for may be merged: a vector or a spring may,
         a gradient that was taken elsewhere than where the master is now may not."""
         return not self.steps_master
+
+    @property
+    def merges_mean(self) -> bool:
+        """Whether a merge asks for the mean of what was pushed, and not for its sum."""
+        return True
 
     @property
     def master_is_mean(self) -> bool:
@@ -146,6 +155,10 @@ class Strategy(ABC):
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
         """What goes to the coordinator, `(num_params,)`; may be a view, read before y moves on."""
 
+    def weight(self, num_samples: int) -> int:
+        """How much a push counts in the mean, after a round of so many examples; 1 at least."""
+        return max(1, num_samples) if self.weighting == "samples" else 1
+
     @abstractmethod
     def init_master(self, master: Tensor) -> State:
         """The state of the coordinator."""
@@ -174,7 +187,7 @@ class Strategy(ABC):
         return {name: at(getattr(self, name), round) for name in self.scheduled}
 
     def gap(self, master: Tensor, pushed: Pushed) -> float:
-        """How far the replicas stand from the master: `mean_a ||x^a - x||^2`."""
+        """How far the replicas stand from the master: `mean_a ||x^a - x||^2`, as weighted."""
         spread = pushed.spread / pushed.count
         return spread if self.master_is_mean else spread + norm_squared(pushed.mean, master)
 
@@ -188,6 +201,15 @@ class Strategy(ABC):
             raise InputError(f"sync_every must be a whole number or a schedule, got {every!r}")
         if not lowest(every) >= 1:
             raise InputError(f"sync_every must be >= 1, got {every}; the paper uses 25 local steps")
+
+    def _check_weighting(self) -> None:
+        if self.weighting not in ("replicas", "samples"):
+            raise InputError(f"weighting must be 'replicas' or 'samples', got {self.weighting!r}")
+        if self.weighting == "samples" and not self.merges_mean:
+            raise InputError(
+                f"weighting: {self.weighting!r} with {type(self).__name__}, of which the master "
+                "takes no mean of several pushes; use 'replicas'"
+            )
 
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
@@ -235,6 +257,10 @@ class AsynchronousStrategy(Strategy):
     @property
     def pushes_near_master(self) -> bool:
         return False  # the master has moved on from what the replica was sent
+
+    @property
+    def merges_mean(self) -> bool:
+        return False  # it takes one after the other
 
     @property
     def most_ahead(self) -> float:

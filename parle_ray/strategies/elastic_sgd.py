@@ -58,6 +58,10 @@ class ElasticSGD(Strategy):
         return self.moving_rate is None
 
     @property
+    def merges_mean(self) -> bool:
+        return self.moving_rate is None  # springs add up
+
+    @property
     def master_is_mean(self) -> bool:
         return self.moving_rate is None
 

@@ -59,6 +59,10 @@ class Rotation(Strategy):
         return False
 
     @property
+    def merges_mean(self) -> bool:
+        return False  # of each parameter there is one newest value
+
+    @property
     def merges_late(self) -> bool:
         return False  # the block has another owner by then
 
