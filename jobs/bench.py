@@ -31,6 +31,7 @@ BENCHMARKS = {
     "scaling": "CPU time of an exchange with 8 replicas / with 2",
     "plan": "a round as `python -m parle_ray plan` predicts it / as it is",
     "recovery": "after a kill, ours / Ray Train's; the others beside a slow replica / without",
+    "uneven": "samples a second beside a slow replica, each walking what it can / all the same",
     "search": "Ray Tune / its runs one after the other, and the end of a trial's actors",
     "hierarchy": "bytes between two nodes and error, with sheriffs / without (needs root)",
     "network": "samples a second on slow networks, ours / Ray Train's (needs root)",

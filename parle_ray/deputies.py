@@ -66,9 +66,9 @@ class Deputies:
         for learner in self._learners:
             learner.start(task, round)
 
-    def play(self, round: int, receive: Callable[[], Reply]) -> Answer:
+    def play(self, round: int, receive: Callable[[], Reply], steps: int | None = None) -> Answer:
         """Walk one whole round, leg by leg; all say the same of it."""
-        return go([learner.walk(round, receive) for learner in self._learners], mean_of)
+        return go([learner.walk(round, receive, steps) for learner in self._learners], mean_of)
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run."""

@@ -30,6 +30,7 @@ class Answer:
         lr: the inner optimiser's learning rate in this round.
         num_samples: examples seen in the round.
         weight: of the push in the mean of all.
+        steps: mini-batches walked in the round.
     """
 
     push: Tensor | np.ndarray | None
@@ -37,13 +38,15 @@ class Answer:
     lr: float
     num_samples: int
     weight: int = 1
+    steps: int = 0
 
     def then(self, later: "Answer") -> "Answer":
         """Two answers of one replica in one round, as one: the means of both."""
         samples = self.num_samples + later.num_samples
         share = later.num_samples / samples if samples else 0.5
         loss = self.loss + share * (later.loss - self.loss)
-        return replace(later, loss=loss, num_samples=samples)
+        steps = self.steps + later.steps
+        return replace(later, loss=loss, num_samples=samples, steps=steps)
 
 
 Walk = Generator[Tensor, Any, Answer]
@@ -119,20 +122,22 @@ class Learner:
         self._scheduled = 0
         self._schedule(round)
 
-    def play(self, round: int, receive: Callable[[], Reply]) -> Answer:
+    def play(self, round: int, receive: Callable[[], Reply], steps: int | None = None) -> Answer:
         """Walk one whole round.
 
         Args:
             round: the global round, on which all schedules depend.
             receive: gives the answer to the push of the round before; called once, at the moment
                 when the strategy cannot do without it.
+            steps: mini-batches to walk; None: as many as the strategy has in this round.
         """
-        return go([self.walk(round, receive)], lambda brought: self.team.mean(brought[0]))
+        return go([self.walk(round, receive, steps)], lambda brought: self.team.mean(brought[0]))
 
-    def walk(self, round: int, receive: Callable[[], Reply]) -> Walk:
+    def walk(self, round: int, receive: Callable[[], Reply], steps: int | None = None) -> Walk:
         """The same, told what the processes that walk apart come to (see `go`)."""
         replica, strategy = self._replica, self.task.strategy
-        steps, alive, last = [], True, strategy.num_legs - 1
+        walked, alive, last = [], True, strategy.num_legs - 1
+        steps = strategy.steps(round) if steps is None else steps
         self._schedule(round)
         lr = float(replica.inner.param_groups[0]["lr"])
         for leg in range(strategy.num_legs):
@@ -142,13 +147,12 @@ class Learner:
             with self._generators:
                 if leg == 0 and not strategy.overlaps:
                     replica.begin(round, self._hear(receive))
-                each = range(strategy.steps(round) // strategy.num_legs)
-                steps += [self._step(round) for _ in each]
+                walked += [self._step(round) for _ in range(steps // strategy.num_legs)]
                 if leg == last and strategy.overlaps:
                     alive = replica.end(round, self._hear(receive))
         if strategy.synchronous:  # else the next walk may be one of this round again
             self._schedule(round + 1)
-        losses, sizes = zip(*steps, strict=True)
+        losses, sizes = zip(*walked, strict=True)
         loss, samples = self.team.losses(torch.stack(losses)).mean().item(), sum(sizes)
         if strategy.walks_apart:
             if alive:
@@ -156,7 +160,7 @@ class Learner:
             loss, share = (yield torch.tensor([loss, samples], dtype=torch.float64)).tolist()
             samples = int(share * self.task.execution.num_processes + 0.5)
         push = self._push(round) if alive else None
-        return Answer(push, loss, lr, samples, strategy.weight(samples))
+        return Answer(push, loss, lr, samples, strategy.weight(samples), steps)
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""

@@ -11,7 +11,7 @@ from parle_ray.task import Task
 UNITS: dict[str, str] = {
     "round": "rounds closed so far",
     "step": "mini-batches walked by each replica so far",
-    "loss": "training loss, mean over the replicas, weighted as they are merged, and the round",
+    "loss": "training loss, mean over the replicas and the round",
     "accuracy": "of the master, as evaluate_fn gives it",
     "error": "1 - accuracy",
     "distance": "of the replicas to the master, sqrt(mean ||x^a - x||^2) / ||x||",
@@ -33,7 +33,8 @@ UNITS: dict[str, str] = {
     "faults": "replicas lost and answers refused so far",
 }
 """Metric name -> what it is. Beside these, `replica/<rank>/loss` and `replica/<rank>/walk_s` for
-every replica."""
+every replica. Means over the replicas are weighted as their pushes are. Where replicas are uneven,
+`step` is the fastest's, and `replica/<rank>/steps` the mini-batches of its round."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def round_report(
         pairs = {"overlap": overlap(distance, effective(weights))}
     ages = roll.entry.staleness.values()
     stale = {"staleness": sum(ages) / len(ages), "staleness_max": max(ages)} if ages else {}
+    steps = {f"replica/{rank}/steps": answers[rank].steps for rank in sorted(answers)}
     return {
         "round": roll.round,
         "step": task.strategy.steps_before(roll.round),
@@ -140,6 +142,7 @@ def round_report(
         **stale,
         "faults": roll.faults,
         **{f"replica/{rank}/loss": answers[rank].loss for rank in sorted(answers)},
+        **(steps if task.strategy.uneven else {}),
     }
 
 

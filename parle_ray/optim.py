@@ -53,7 +53,8 @@ class ReplicaOptimizer(Optimizer):
 
     Raises:
         InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel; or
-            it is asynchronous; or it weights by samples, which the loop alone sees.
+            it is asynchronous; or it weights by samples, which the loop alone sees; or
+            it is uneven, where all loops exchange at the same step.
         Diverged: no replica has finite parameters left.
     """
 
@@ -82,6 +83,11 @@ class ReplicaOptimizer(Optimizer):
             raise InputError(
                 f"weighting: {strategy.weighting!r} needs to see the batches, which only "
                 "ParleTrainer and simulate do; use 'replicas' here"
+            )
+        if strategy.uneven:
+            raise InputError(
+                "uneven: True needs a coordinator that says how far each replica walks, which "
+                "only ParleTrainer and simulate have; use False here"
             )
         self.defaults = inner.defaults
         self.inner = inner

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from parle_ray.errors import InputError
+from parle_ray.strategies import Strategy
+from parle_ray.uneven import BySpeed, Told
 
 
 class Race:
@@ -67,20 +69,35 @@ class Given:
 
 
 def make_race(
-    num_replicas: int, speeds: Sequence[float] | None, arrivals: Iterable[int] | None
-) -> Race | Given:
-    """The order of a run; equal speeds if nothing is given.
+    strategy: Strategy,
+    num_replicas: int,
+    speeds: Sequence[float] | None,
+    arrivals: Iterable[int] | None,
+    steps: Sequence[Sequence[int]] | None,
+) -> Race | Given | BySpeed | Told:
+    """Who comes next or, of a strategy in step, how far each walks; at equal speeds by default.
 
     Raises:
-        InputError: both are given, or speeds that are none.
+        InputError: two of them are given, or one that the strategy has no use for, or a wrong one.
     """
-    if speeds is not None and arrivals is not None:
-        raise InputError("give speeds or arrivals, not both")
+    name = type(strategy).__name__
+    if steps is not None and not strategy.uneven:
+        raise InputError(f"steps are for a strategy with uneven=True, which this {name} has not")
+    if speeds is not None and (arrivals is not None or steps is not None):
+        raise InputError(f"give speeds or {'steps' if arrivals is None else 'arrivals'}, not both")
+    timed = speeds is not None and not strategy.uneven
+    if strategy.synchronous and (arrivals is not None or timed):
+        raise InputError(
+            "speeds and arrivals are for asynchronous strategies, and speeds for those with "
+            f"uneven=True; {name} has the same bits in any order of arrival"
+        )
     if arrivals is not None:
         return Given(arrivals)
+    if steps is not None:
+        return Told(steps, num_replicas)
     given = [1.0] * num_replicas if speeds is None else list(speeds)
     if len(given) != num_replicas or not all(0.0 < speed < math.inf for speed in given):
         raise InputError(
             f"speeds must be {num_replicas} finite numbers > 0, one a replica, got {given}"
         )
-    return Race(given)
+    return BySpeed(given) if strategy.synchronous else Race(given)

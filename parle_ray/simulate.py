@@ -12,7 +12,6 @@ from torch import Tensor
 
 from parle_ray.asynchronous import AsynchronousMaster
 from parle_ray.deputies import Deputies, make_learner
-from parle_ray.errors import InputError
 from parle_ray.evaluate import Evaluator
 from parle_ray.execution import Execution
 from parle_ray.learner import Answer, Learner
@@ -29,6 +28,7 @@ from parle_ray.task import (
     SchedulerFn,
     Task,
 )
+from parle_ray.uneven import BySpeed, Told
 
 Learners = Sequence[Learner | Deputies]
 
@@ -72,6 +72,7 @@ def simulate(
     seed: int = 0,
     speeds: Sequence[float] | None = None,
     arrivals: Iterable[int] | None = None,
+    steps: Sequence[Sequence[int]] | None = None,
     on_round: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Run a whole training run in this process; the bits are those of `ParleTrainer.fit`.
@@ -84,6 +85,9 @@ def simulate(
     of replica a takes 1/speeds[a] on a virtual clock, from the moment that it sets out, and walks
     that end at one time arrive in the order of the ranks; without `speeds` that is round robin. Or
     `arrivals` gives the ranks in their order, one for each push.
+
+    With a strategy that is `uneven`, `speeds` are mini-batches in a unit of that clock; or `steps`
+    gives how many each replica walks, a list by rank for each round.
 
     Raises:
         InputError: something the user gave cannot be used.
@@ -105,19 +109,14 @@ def simulate(
         tree=tree,
         execution=execution or Execution(),
     )
-    if task.strategy.synchronous and (speeds is not None or arrivals is not None):
-        raise InputError(
-            f"speeds and arrivals are for asynchronous strategies; {type(task.strategy).__name__} "
-            "has the same bits in any order of arrival"
-        )
-    race = make_race(num_replicas, speeds, arrivals)
+    race = make_race(strategy, num_replicas, speeds, arrivals, steps)
     with task.execution.threads():
         return _run(task, race, evaluate_every, on_round)
 
 
 def _run(
     task: Task,
-    race: Race | Given,
+    race: Race | Given | BySpeed | Told,
     evaluate_every: int | None,
     on_round: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
@@ -125,9 +124,9 @@ def _run(
     task = task.fitted_to(learners[0].batches_per_pass)
     assert task.num_rounds is not None
     master: Master
-    if task.strategy.synchronous:
+    if isinstance(race, BySpeed | Told):
         master = Master(task, range(task.num_replicas))
-        rounds = _rounds(task, master, learners)
+        rounds = _rounds(task, master, learners, race)
     else:
         master = AsynchronousMaster(task, range(task.num_replicas))
         rounds = _arrivals(task, master, learners, race)
@@ -154,14 +153,17 @@ def _run(
     )
 
 
-def _rounds(task: Task, master: Master, learners: Learners) -> Iterator[dict[int, Answer]]:
+def _rounds(
+    task: Task, master: Master, learners: Learners, walks: BySpeed | Told
+) -> Iterator[dict[int, Answer]]:
     """Close round after round; what was answered in each."""
     assert task.num_rounds is not None
     replies = {rank: master.reply(rank) for rank in master.ranks}
     for round in range(task.num_rounds):
         answers = {}
-        for learner in learners:
-            answer = learner.play(round, partial(replies.__getitem__, learner.rank))
+        each = walks.of(round, task.strategy.steps(round))
+        for learner, steps in zip(learners, each, strict=True):
+            answer = learner.play(round, partial(replies.__getitem__, learner.rank), steps)
             master.take(learner.rank, round, _sent(answer), weight=answer.weight)
             answers[learner.rank] = answer
         replies = master.close()

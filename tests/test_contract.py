@@ -85,6 +85,7 @@ every = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "weighting": ["batches", "sample", True, None],
+    "uneven": [1, 0, None, "yes"],
     "sync_every": [0, -1, 2.5, True, None, Cosine(3.0)],
     "gamma": [0.0, -1.0, math.nan, "1", True, Cosine(1.0), Cosine(1.0, -1.0)],
     "rho": [0.0, -1.0, math.nan, None, Cosine(1.0)],

@@ -45,4 +45,4 @@ def test_the_command_line_takes_it_by_its_path(
     monkeypatch.syspath_prepend(tmp_path)
     argv = ["--num_rounds=1", "--strategy=my_lookahead.Lookahead", "--strategy.alpha=0.8"]
     config, _ = read(make_parser("train", ""), argv)
-    assert repr(config.strategy) == "Lookahead(sync_every=6, weighting='replicas', alpha=0.8)"
+    assert re.fullmatch(r"Lookahead\(sync_every=6, .*, alpha=0.8\)", repr(config.strategy))

@@ -116,10 +116,12 @@ def fit(
     strategy: Strategy,
     die_at: int | None,
     arrivals: list[int] | None = None,
+    steps: list[list[int]] | None = None,
     resume: Resume | None = None,
     **options: Any,
 ) -> tuple[list[int], list[float], Any, Office]:
-    """Rounds, losses, and the state of the master in the last cut; `arrivals` takes the ranks."""
+    """Rounds, losses, and the state of the master in the last cut; `arrivals` takes the ranks, and
+    `steps` how far they walked in each round."""
     office = Office(die_at)
     for module in ("supervisor", "branches", "mates"):
         monkeypatch.setattr(f"parle_ray.cluster.{module}.Hiring", lambda run: office)
@@ -146,6 +148,8 @@ def fit(
             if not rounds or report["round"] > rounds[-1]:
                 rounds.append(report["round"])
                 losses.append(report["loss"])
+                if steps is not None:
+                    steps.append([report[f"replica/{rank}/steps"] for rank in range(2)])
     return rounds, losses, master, office
 
 

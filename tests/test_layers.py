@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task", "team", "group", "sharded"},
-    {"learner", "deputies", "master", "asynchronous", "race"},
+    {"learner", "deputies", "master", "asynchronous", "race", "uneven"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},
     {"cluster"},

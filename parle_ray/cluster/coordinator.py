@@ -157,6 +157,7 @@ class Coordinator:
             self._master,
             self._task.patience,
             steps=self._task.strategy.steps,
+            uneven=self._task.strategy.uneven,
             generation=self._generation,
             ahead=2 if self._task.strategy.overlaps else 1,
             num_rounds=self._last,

@@ -17,6 +17,7 @@ from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import Parcel
 from parle_ray.errors import UserCodeError
 from parle_ray.learner import Answer
+from parle_ray.membership.local_updates import LocalUpdates
 from parle_ray.membership.patience import Patience, RoundClock
 from parle_ray.membership.questions import Questions
 
@@ -74,6 +75,7 @@ class Exchange:
     Args:
         master: whole or in shards.
         steps: the mini-batches of a round.
+        uneven: each replica is asked for as many of them as it can walk while the fastest does all.
         generation: of the coordinator; replicas refuse older ones.
         ahead: see `Questions`.
         num_pushes: stretches in which a push travels.
@@ -91,6 +93,7 @@ class Exchange:
         patience: Patience,
         *,
         steps: Callable[[int], int],
+        uneven: bool,
         generation: int,
         ahead: int,
         num_rounds: int,
@@ -102,6 +105,7 @@ class Exchange:
         self._generation = generation
         self._num_pushes, self._want_state, self._haste = num_pushes, want_state, haste
         self._clock, self._steps = RoundClock(patience), steps
+        self._updates = LocalUpdates() if uneven else None
         self._questions: Questions[ray.ObjectRef] = Questions(
             self._roll, ahead=ahead, num_rounds=num_rounds
         )
@@ -199,7 +203,8 @@ class Exchange:
         member, want_state = self._members[rank], self._wants_state(round)
         walked, actor = round in member.replica.answers, member.replica.actor
         method = (actor.again if walked else actor.round).options(num_returns=2 + self._num_pushes)
-        refs = method.remote(self._generation, round, want_state)
+        steps = self._updates.steps(rank, self._steps(round)) if self._updates else None
+        refs = method.remote(self._generation, round, want_state, steps)
         member.asked[round] = refs
         self._questions.ask(rank, round, refs[0], time.perf_counter())
 
@@ -246,6 +251,8 @@ class Exchange:
         if rank not in self._roll.trailing:
             self._clock.told(rank, times["walk_s"], times["exchange_s"])
         answer = Answer(None if num_bytes is None else PUSHED, **told)
+        if self._updates:
+            self._updates.told(rank, times["walk_s"], answer.steps)
         self._note(rank, round, answer, state if has_state else None)
         self._done(rank, round)
 
@@ -316,6 +323,8 @@ class Exchange:
         del self._members[rank]
         self._questions.forget(rank)
         self._clock.forget(rank)
+        if self._updates:
+            self._updates.forget(rank)
 
 
 def _may_be_there(error: RayError) -> bool:

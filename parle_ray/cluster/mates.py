@@ -97,10 +97,10 @@ class MateActor:
         except Exception as error:
             explain(repr(self), "start", error)
 
-    def walk(self, round: int) -> None:
+    def walk(self, round: int, steps: int | None) -> None:
         """Walk a round beside the first; what it comes to is the first's to say."""
         try:
-            self._learner.play(round, lambda: self._team.hear(self._learner.vector))
+            self._learner.play(round, lambda: self._team.hear(self._learner.vector), steps)
         except NoReply:
             pass
         except Exception as error:
@@ -206,9 +206,9 @@ class Mates:
         self._ask("start", *args)
         self._answers()
 
-    def walk(self, round: int) -> None:
+    def walk(self, round: int, steps: int | None) -> None:
         """Have them walk a round beside the first."""
-        self._ask("walk", round)
+        self._ask("walk", round, steps)
 
     def whole(self, state: Any) -> Any:
         """A replica's packed state, of which the first process has this."""

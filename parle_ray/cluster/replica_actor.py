@@ -126,10 +126,15 @@ class ReplicaActor:
         except Exception as error:
             self._explain("start", error)
 
-    def round(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
+    def round(
+        self, generation: int, round: int, want_state: bool, steps: int | None = None
+    ) -> tuple[Any, ...]:
         """Walk a round: what there is to tell, the stretches of the push, the state or None.
 
         A round that was closed without this replica is not walked, and nothing is told of it.
+
+        Args:
+            steps: as in `Learner.play`; a round that has been walked is as long as it was.
 
         Raises:
             Superseded: another coordinator has taken over, and this question is void.
@@ -147,9 +152,9 @@ class ReplicaActor:
             return reply
 
         own = self._task.round_of(round)
-        self._mates.walk(own)
+        self._mates.walk(own, steps)
         try:
-            answer = self.learner.play(own, receive)
+            answer = self.learner.play(own, receive, steps)
         except Superseded:
             raise
         except Exception as error:
@@ -162,6 +167,7 @@ class ReplicaActor:
             "lr": answer.lr,
             "num_samples": answer.num_samples,
             "weight": answer.weight,
+            "steps": answer.steps,
             "seen": seen,
             **self._watch.told(),
         }
@@ -247,7 +253,9 @@ class ReplicaActor:
         return self.memory.stand(generation, ends_walk=not self._task.strategy.synchronous)
 
     @ray.method(concurrency_group="delivery")
-    def again(self, generation: int, round: int, want_state: bool) -> tuple[Any, ...]:
+    def again(
+        self, generation: int, round: int, want_state: bool, steps: int | None = None
+    ) -> tuple[Any, ...]:
         """The answer of a round that has been walked; the walk of the next goes on meanwhile.
 
         Of a round that has not been walked nothing is told.

@@ -1,1 +1,1 @@
-"""Who takes part, who is asked, who has answered, how long is waited. No I/O, no vectors."""
+"""Who takes part, whom to ask, who has answered, how long to wait, how far each walks. No I/O."""

@@ -18,7 +18,7 @@ APART |= {"shards", "cpus_per_replica", "gpus_per_replica"}
 """Settings on which no bit of a run depends, or by way of `machine` alone."""
 
 UNSAID = {f"execution.{name}": value for name, value in asdict(Execution()).items()}
-UNSAID |= {"strategy.weighting": "replicas"}
+UNSAID |= {"strategy.weighting": "replicas", "strategy.uneven": False}
 """Settings that checkpoints of older releases may lack: they were made with these values."""
 
 

@@ -38,10 +38,12 @@ class Strategy(ABC):
             schedule of it over the mini-batches of the run, as `Steps((1, 25), (0.5,))`.
         weighting: what counts alike where pushes are averaged: `"replicas"`, or `"samples"`, each
             replica then as much as the examples that it saw in the round.
+        uneven: a replica walks as many mini-batches in a round as it can while the fastest walks L.
     """
 
     sync_every: int | Schedule = 1
     weighting: Literal["replicas", "samples"] = "replicas"
+    uneven: bool = False
 
     equation: ClassVar[str] = ""
     """The algorithm in a line."""
@@ -60,6 +62,8 @@ class Strategy(ABC):
     False: each takes a part of every mini-batch."""
     changes_pace: ClassVar[bool] = True
     """False: all rounds are of one length, so `sync_every` is a number."""
+    fixed_walk: ClassVar[bool] = False
+    """True: a replica walks L mini-batches in every round, so it cannot be `uneven`."""
     steps_master: ClassVar[bool] = False
     """True: `merge` leaves a gradient in `master.grad` and the user's optimiser, which then lives
     at the coordinator, takes the step."""
@@ -67,6 +71,7 @@ class Strategy(ABC):
     def __post_init__(self) -> None:
         self._check_sync_every()
         self._check_weighting()
+        self._check_uneven()
         for name in self.scheduled:
             self._check_scheduled(name)
 
@@ -118,7 +123,8 @@ class Strategy(ABC):
         return replace(self, **schedules)
 
     def steps(self, round: int) -> int:
-        """L of a round: the mini-batches that a replica walks in it. `bind` comes first."""
+        """L of a round: the mini-batches that a replica walks in it, or the fastest if they are
+        `uneven`. `bind` comes first."""
         return int(at(self.sync_every, round))
 
     def steps_before(self, round: int) -> int:
@@ -211,6 +217,15 @@ class Strategy(ABC):
                 "takes no mean of several pushes; use 'replicas'"
             )
 
+    def _check_uneven(self) -> None:
+        if not isinstance(self.uneven, bool):
+            raise InputError(f"uneven must be True or False, got {self.uneven!r}")
+        if self.uneven and self.fixed_walk:
+            raise InputError(
+                f"uneven: True with {type(self).__name__}, whose replicas walk sync_every "
+                "mini-batches in every round; use False"
+            )
+
     def _check_scheduled(self, name: str) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
@@ -253,6 +268,7 @@ class AsynchronousStrategy(Strategy):
 
     synchronous: ClassVar[bool] = False
     changes_pace: ClassVar[bool] = False
+    fixed_walk: ClassVar[bool] = True
 
     @property
     def pushes_near_master(self) -> bool:

@@ -53,6 +53,7 @@ class HierarchicalParle(Parle):
     divisors: ClassVar[tuple[str, ...]] = (*Parle.divisors, "node_rho")
     walks_apart: ClassVar[bool] = True
     changes_pace: ClassVar[bool] = False
+    fixed_walk: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

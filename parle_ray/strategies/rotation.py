@@ -40,8 +40,8 @@ class Rotation(Strategy):
     The blocks are n equal stretches of the vector. What is pushed is the step of a whole vector,
     zero outside of the block, so that the coordinator's sum of n of them is all new blocks. The
     inner optimiser's momentum stays with the replica and decays until the block is back. The block
-    of a replica that is lost rests for that round. Harp's two slices, of which one
-    travels while the other is worked on, and its rounds by the clock are not here.
+    of a replica that is lost rests for that round. Harp's rounds by the clock are `uneven`; its two
+    slices, of which one travels while the other is worked on, are not here.
     """
 
     sync_every: int | Schedule = 25

@@ -28,6 +28,7 @@ class SGD(Strategy):
     source: ClassVar[str] = "Yadan et al., arXiv 1312.5853"
     travels: ClassVar[tuple[str, str]] = ("g^a", "x")
     steps_master: ClassVar[bool] = True
+    fixed_walk: ClassVar[bool] = True
 
     @property
     def pushes_near_master(self) -> bool:
