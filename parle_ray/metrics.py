@@ -33,8 +33,8 @@ UNITS: dict[str, str] = {
     "faults": "replicas lost and answers refused so far",
 }
 """Metric name -> what it is. Beside these, `replica/<rank>/loss` and `replica/<rank>/walk_s` for
-every replica. Means over the replicas are weighted as their pushes are. Where replicas are uneven,
-`step` is the fastest's, and `replica/<rank>/steps` the mini-batches of its round."""
+every replica. `loss`, `distance` and `overlap` are weighted as pushes are. Where replicas are
+`uneven`, `step` is the fastest's, and `replica/<rank>/steps` the mini-batches of its round."""
 
 
 @dataclass(frozen=True)
