@@ -48,14 +48,31 @@ def curves(told: pd.DataFrame, against: str, titles: Mapping[str, str]) -> go.Fi
     figure = empty(
         f"Test error against {AXES[against].removesuffix(' (log)')}", "error, %", AXES[against]
     )
+    shown = told[told["bytes_sent"] > 0] if against == "bytes_sent" else told
+    _lines(figure, shown.sort_values("gradients"), against, titles)
+    return figure.update_xaxes(type="log" if against == "bytes_sent" else "linear")
+
+
+def frontier(told: pd.DataFrame, titles: Mapping[str, str]) -> go.Figure:
+    """Where runs end that are planned shorter or longer: final error against seconds.
+
+    Args:
+        told: of `jobs.comparison.statistics.lengths`.
+        titles: as in `curves`.
+    """
+    figure = empty("Final error of runs of each length", "error, %", "seconds of training (log)")
+    _lines(figure, told.sort_values("length"), "train_s", titles)
+    return figure.update_xaxes(type="log")
+
+
+def _lines(figure: go.Figure, told: pd.DataFrame, x: str, titles: Mapping[str, str]) -> None:
+    """The errors of each method against a column."""
     for i, (method, title) in enumerate(titles.items()):
-        points = told[told["method"] == method].sort_values("gradients")
-        if against == "bytes_sent":
-            points = points[points["bytes_sent"] > 0]
+        points = told[told["method"] == method]
         if points.empty:
             continue
         figure.add_scatter(
-            x=points[against],
+            x=points[x],
             y=100 * points["error"],
             name=title,
             mode="lines+markers",
@@ -69,4 +86,3 @@ def curves(told: pd.DataFrame, against: str, titles: Mapping[str, str]) -> go.Fi
     figure.update_layout(height=520)
     if (told["error"] > 0).all():
         figure.update_yaxes(type="log", title="error, % (log)")
-    return figure.update_xaxes(type="log" if against == "bytes_sent" else "linear")

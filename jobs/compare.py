@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs.comparison import cases, output, search
 from jobs.comparison.settings import Settings, read
-from jobs.comparison.statistics import time_to
+from jobs.comparison.statistics import time_to, whole
 from jobs.comparison.store import Store, frame
 from parle_ray.cli import exit_status
 from parle_ray.errors import InputError
@@ -35,7 +35,8 @@ def _run(settings: Settings) -> int:
 
     store = Store(settings.out, settings.shared)
     given = {} if settings.lr is None else dict.fromkeys(settings.methods, settings.lr)
-    tried = [] if given else cases.candidates(settings.methods, setup.rates)
+    searched = settings.methods, setup.rates, settings.search_length
+    tried = [] if given else cases.candidates(*searched)
     if not settings.report:
         # Ray, which neither a report nor a mistake in the arguments needs to wait for
         from jobs.comparison import runs
@@ -45,14 +46,15 @@ def _run(settings: Settings) -> int:
         runs.search(setup, store, tried, say)
     scored = store.read(tried)
     chosen = given or search.choose(scored)
-    compared = cases.finals(chosen, settings.seeds)
+    compared = cases.finals(chosen, settings.seeds, settings.lengths)
     if not settings.report:
         runs.compare(setup, store, compared, say)
     finished = store.read(compared)
     if not finished:
         raise InputError(f"--report: there is no run in {settings.out} yet; leave --report out")
     summary = output.write(setup, settings.shared, scored, chosen, finished, settings.out)
-    shown = output.cells(summary, time_to(frame(finished)), output.edges(scored, chosen))
+    times = time_to(whole(frame(finished)))
+    shown = output.cells(summary, times, output.edges(scored, chosen))
     console.print(output.table(shown, f"{setup.config.model.name} on {setup.config.data.name}"))
     say(f"{settings.out}/results.parquet, summary.json, report.html")
     return 0

@@ -17,9 +17,10 @@ from rich.table import Table
 
 from dashboards import page, sensitivity
 from jobs.benchmarks.output import machine
-from jobs.comparison.settings import Settings, learning_rate, read_varied
+from jobs.comparison.settings import Settings, read_varied
 from jobs.comparison.statistics import bootstrap
 from jobs.comparison.store import Run, Store
+from jobs.comparison.tasks import learning_rate
 from jobs.comparison.varied import GRID, Varied, grid
 from parle_ray.cli import exit_status
 

@@ -5,8 +5,8 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -19,11 +19,13 @@ from jobs.comparison.cases import SEARCH_SEED, Case, Setup, candidates, finals
 from jobs.comparison.methods import METHODS, Exchange
 from jobs.comparison.recorded import evaluations
 from jobs.comparison.search import choose, told
-from jobs.comparison.settings import CONFIGS, configuration, make_setup, read
+from jobs.comparison.settings import read
 from jobs.comparison.store import Run, Store, frame
+from jobs.comparison.tasks import CONFIGS, configuration, make_setup
 from parle_ray.console.config import ModelConfig
 from parle_ray.errors import Diverged, InputError
 from parle_ray.strategies import STRATEGIES
+from tests.comparison import case, rows, run_of
 
 FOLDER = Path(compare.__file__).parent / "comparison"
 RATES = (0.03, 0.1, 0.3)
@@ -34,27 +36,6 @@ def setup() -> Setup:
     """A perceptron on the digits, 2 rounds of 25 mini-batches for each of 3 replicas."""
     config = replace(configuration("digits"), model=ModelConfig(name="mlp"))
     return make_setup(config, 0.08, quick=False)
-
-
-def run_of(*errors: float, per: int = 100, seconds: float = 1.0, loss: float = 0.5) -> Run:
-    """A run with these errors at one, two, ... times `per` gradients and `seconds`."""
-    return Run(
-        evaluations=[
-            {
-                "gradients": per * (i + 1),
-                "train_s": seconds * (i + 1),
-                "bytes_sent": 10.0 * (i + 1),
-                "error": error,
-                "test_loss": loss,
-            }
-            for i, error in enumerate(errors)
-        ],
-        fit_s=9.0,
-    )
-
-
-def case(method: str, seed: int = 0) -> Case:
-    return Case(method=method, lr=0.1, seed=seed)
 
 
 def test_every_strategy_of_the_project_is_compared() -> None:
@@ -142,60 +123,28 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
         Store(tmp_path, {"scale": 2, "n": 3})
 
 
-def test_the_interval_of_one_value_is_the_value_and_of_many_the_known_one() -> None:
-    assert statistics.bootstrap([0.3]) == (0.3, 0.3)
-    values = np.random.default_rng(1).normal(size=400)
-    low, high = statistics.bootstrap(list(values), resamples=4000)
-    error = values.std() / 20
-    assert (low, high) == pytest.approx(
-        (values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.01
-    )
+def test_a_run_of_a_part_of_the_budget_has_a_schedule_and_a_file_of_its_own() -> None:
+    half = setup().configure(case("parle", length=0.5))
+    assert (half.num_rounds, half.evaluate_every) == (1, 1)
+    assert setup().walk(case("parle", length=0.5)).steps == 25
+    ddp = setup().configure(case("ray_train_ddp", length=0.5))
+    assert ddp.num_rounds == 76, "of 152"
+    assert case("parle").key == "parle_lr0.1_seed0"
+    assert case("parle", length=0.5).key == "parle_lr0.1_seed0_length0.5"
+    assert {c.length for c in candidates(["parle"], RATES, 0.25)} == {0.25}
+    made = finals({"parle": 0.1, "diloco": 0.1}, 1, (0.5, 1.0))
+    assert sorted((c.method, c.length) for c in made) == [
+        ("diloco", 0.5),
+        ("diloco", 1.0),
+        ("parle", 0.5),
+        ("parle", 1.0),
+    ]
 
 
-def rows() -> pd.DataFrame:
-    """SGD ends at 0.2 and 0.3; Parle has 0.25 after one of two evaluations, with one seed of 2."""
-    return frame(
-        {
-            case("ray_train_ddp", 0): run_of(0.5, 0.2),
-            case("ray_train_ddp", 1): run_of(0.5, 0.3),
-            case("parle", 0): run_of(0.25, 0.1, seconds=3.0),
-            case("parle", 1): run_of(0.35, 0.26, seconds=3.0),
-            case("diloco", 0): Run(evaluations=run_of(0.1).evaluations, diverged=True),
-        }
-    )
-
-
-def test_the_summary_has_means_and_differences_seed_by_seed() -> None:
-    summary = statistics.summarise(rows(), "ray_train_ddp").set_index("method")
-    assert list(summary.index) == ["parle", "ray_train_ddp"], "best first, no diverged run"
-    assert summary.loc["parle", "error"] == pytest.approx(0.18)
-    assert summary.loc["parle", "std"] == pytest.approx(0.16 / 2**0.5)
-    assert summary.loc["parle", "difference"] == pytest.approx(-0.07)
-    assert summary.loc["parle", "difference_low"] == pytest.approx(-0.1)
-    assert pd.isna(summary.loc["ray_train_ddp", "difference"])
-
-
-def test_the_signs_of_five_seeds_say_one_in_32_and_those_of_none_nothing() -> None:
-    assert statistics.sign_test([-1.0, -2.0, -0.5, -1.0, -3.0]) == 1 / 32
-    assert statistics.sign_test([-1.0, 1.0]) == 0.75
-    assert statistics.sign_test([1.0, 2.0]) == 1.0
-
-
-def test_time_to_a_rivals_error_is_that_of_the_first_evaluation_that_has_it() -> None:
-    times = statistics.time_to(rows()).set_index(["method", "rival"])
-    first = times.loc[("parle", "ray_train_ddp")]
-    assert (first["reached"], first["seeds"]) == (1, 2)
-    assert (first["train_s"], first["gradients"], first["part"]) == (3.0, 100.0, 0.5)
-    whole = rows().query("method == 'ray_train_ddp' and seed == 0")["train_s"].max()
-    assert first["ratio"] == first["ratio_low"] == pytest.approx(3.0 / whole)
-    assert times.loc[("ray_train_ddp", "parle")]["reached"] == 0
-
-
-def test_a_curve_is_the_mean_where_all_seeds_have_a_point() -> None:
-    uneven = frame({case("parle", 0): run_of(0.4, 0.2), case("parle", 1): run_of(0.2)})
-    drawn = statistics.curves(uneven)
-    assert list(drawn["gradients"]) == [100]
-    assert (drawn["error"][0], drawn["low"][0], drawn["high"][0]) == pytest.approx((0.3, 0.2, 0.4))
+def test_lengths_are_parts_of_the_budget_and_all_of_it_is_always_among_them() -> None:
+    told = read(["--lengths", "0.5,0.25", "--search_length", "0.25"], "")
+    assert (told.lengths, told.search_length) == ((0.25, 0.5, 1.0), 0.25)
+    assert (read([], "").lengths, read([], "").search_length) == ((1.0,), 1.0)
 
 
 def fill(folder: Path, seeds: int = 2) -> list[str]:
@@ -205,9 +154,28 @@ def fill(folder: Path, seeds: int = 2) -> list[str]:
     store = Store(folder, settings.shared)
     for searched in candidates(settings.methods, settings.setup.rates):
         store.keep(searched, run_of(searched.lr))
-    for final in finals(dict.fromkeys(settings.methods, 0.01), seeds):
+    for final in finals(dict.fromkeys(settings.methods, 0.01), seeds, (0.5, 1.0)):
         store.keep(final, run_of(0.5, 0.2 + 0.1 * final.seed + 0.05 * (final.method == "parle")))
     return line
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return told
+
+
+def test_runs_of_parts_of_the_budget_are_in_all_that_a_comparison_leaves(tmp_path: Path) -> None:
+    assert compare.main([*fill(tmp_path), "--lengths", "0.5"]) == 0
+    assert set(pd.read_parquet(tmp_path / "results.parquet")["length"]) == {0.5, 1.0}
+    told = summary_of(tmp_path)
+    assert len(told["lengths"]) == 4
+    assert {(row["method"], row["p"]) for row in told["pairs"]} == {
+        ("parle", 1.0),
+        ("ray_train_ddp", 0.25),
+    }
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("plotly-graph-div") == 5
+    assert "part of the budget" in page
 
 
 def test_a_comparison_leaves_parquet_json_and_a_page_that_fetches_nothing(
@@ -216,7 +184,8 @@ def test_a_comparison_leaves_parquet_json_and_a_page_that_fetches_nothing(
     assert compare.main(fill(tmp_path)) == 0
     kept = pd.read_parquet(tmp_path / "results.parquet")
     assert len(kept) == 2 * 2 * 2, "a row a method, seed and evaluation"
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (set(kept["length"]), len(summary_of(tmp_path)["lengths"])) == ({1.0}, 2)
+    summary = summary_of(tmp_path)
     assert summary["seeds"] == [0, 1]
     assert {"torch", "ray", "python"} <= set(summary["machine"])
     assert [row["lr"] for row in summary["search"] if row["chosen"]] == [0.01, 0.01]
@@ -232,7 +201,7 @@ def test_a_rate_that_is_given_is_that_of_all_and_nothing_is_searched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare.main([*fill(tmp_path), "--lr", "0.01"]) == 0
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary = summary_of(tmp_path)
     assert summary["search"] == []
     assert {row["lr"] for row in summary["summary"]} == {0.01}
     assert "No learning rate was searched" in (tmp_path / "report.html").read_text()
@@ -276,6 +245,8 @@ MISTAKES = {
     "--scale 0": ["--scale must be > 0"],
     "--scale much": ["--scale: must be a number"],
     "--seeds 0": [">= 1, got '0'"],
+    "--lengths 0.5,2": ["--lengths", "got '2'", "write --lengths 0.5"],
+    "--search_length none": ["--search_length", "got 'none'"],
     "--sedes 1": ["--sedes", "'--seeds'"],
 }
 

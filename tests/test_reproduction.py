@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from jobs import reproduce
-from jobs.comparison.settings import configuration
+from jobs.comparison.tasks import configuration
 from jobs.reproduction import result
 from jobs.reproduction.configure import check_data, configure, length
 from jobs.reproduction.experiments import BEST, EXPERIMENTS

@@ -1,6 +1,6 @@
 """What a method may spend: gradients of single examples, the same number for all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parle_ray.errors import InputError
 
@@ -43,6 +43,10 @@ class Budget:
     def gradients(self) -> int:
         """n S B."""
         return self.num_replicas * self.steps * self.batch_size
+
+    def part(self, part: float) -> "Budget":
+        """So much of it."""
+        return replace(self, steps=max(1, round(part * self.steps)))
 
     def walk(self, *, workers: int, shares_batch: bool = False, sync_every: int = 1) -> Walk:
         """The walk of so many workers that comes nearest to the budget.

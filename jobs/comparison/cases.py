@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from jobs.comparison.budget import Budget
+from jobs.comparison.budget import Budget, Walk
 from jobs.comparison.methods import METHODS, Exchange, Workers
 from parle_ray.console.config import Config, InnerOptimizer
 from parle_ray.errors import InputError
@@ -24,17 +24,21 @@ class Case:
         lr: learning rate of the inner optimiser.
         seed: of parameters, data order and dropout.
         search: whether it is a candidate, scored on examples held out of the training set.
+        length: the part of the budget that it spends, with a whole schedule of its own.
     """
 
     method: str
     lr: float
     seed: int
     search: bool = False
+    length: float = 1.0
 
     @property
     def key(self) -> str:
         """The name of the run's file."""
-        return f"{self.method}_lr{self.lr:g}_{'search' if self.search else f'seed{self.seed}'}"
+        length = "" if self.length == 1.0 else f"_length{self.length:g}"
+        which = "search" if self.search else f"seed{self.seed}"
+        return f"{self.method}_lr{self.lr:g}_{which}{length}"
 
     @property
     def how(self) -> Exchange | Workers:
@@ -69,13 +73,17 @@ class Setup:
     held_out: int
     evaluations: int
 
+    def walk(self, case: Case) -> Walk:
+        """How a run spends what it has of the budget."""
+        return case.how.walk(self.budget.part(case.length))
+
     def configure(self, case: Case) -> Config:
         """The configuration of a run.
 
         Raises:
             InputError: the configuration's optimiser has no learning rate to choose.
         """
-        walk = case.how.walk(self.budget)
+        walk = self.walk(case)
         rounds = walk.steps // case.strategy.steps(0)
         optimizer = self.config.optimizer
         if not isinstance(optimizer, InnerOptimizer) or "lr" not in optimizer.init_args:
@@ -101,16 +109,16 @@ class Setup:
         )
 
 
-def candidates(methods: Iterable[str], rates: Sequence[float]) -> list[Case]:
-    """The runs of the search: for each method the same rates and the same seed."""
+def candidates(methods: Iterable[str], rates: Sequence[float], length: float = 1.0) -> list[Case]:
+    """The runs of the search: for each method the same rates, length and seed."""
     return [
-        Case(method=method, lr=lr, seed=SEARCH_SEED, search=True)
+        Case(method=method, lr=lr, seed=SEARCH_SEED, search=True, length=length)
         for method in methods
         for lr in rates
     ]
 
 
-def finals(chosen: dict[str, float], seeds: int) -> list[Case]:
+def finals(chosen: dict[str, float], seeds: int, lengths: Sequence[float] = (1.0,)) -> list[Case]:
     """The runs that are compared: seed by seed, and within a seed the methods in random order.
 
     Whatever else the machine does falls on all methods alike; the order is always the same.
@@ -118,10 +126,11 @@ def finals(chosen: dict[str, float], seeds: int) -> list[Case]:
     Args:
         chosen: method -> learning rate.
         seeds: how many.
+        lengths: of the runs; each method makes one of each.
     """
     cases = []
     for seed in range(seeds):
-        order = sorted(chosen)
+        order = [(method, length) for method in sorted(chosen) for length in lengths]
         random.Random(seed).shuffle(order)
-        cases += [Case(method=method, lr=chosen[method], seed=seed) for method in order]
+        cases += [Case(method=m, lr=chosen[m], seed=seed, length=length) for m, length in order]
     return cases

@@ -78,4 +78,4 @@ def _trainer(
 
 
 def _prepared(setup: Setup, case: Case) -> tuple[Recipe, Walk]:
-    return make_recipe(setup.configure(case)), case.how.walk(setup.budget)
+    return make_recipe(setup.configure(case)), setup.walk(case)

@@ -31,8 +31,14 @@ def write(
 ) -> pd.DataFrame:
     """`results.parquet`, `summary.json` and `report.html` in the folder; the summary."""
     rows = frame(finished)
-    summary = statistics.summarise(rows, BASE)
-    times = statistics.time_to(rows)
+    whole = statistics.whole(rows)
+    summary = statistics.summarise(whole, BASE)
+    told_as = {
+        "summary": summary,
+        "pairs": statistics.pairs(whole),
+        "time_to": statistics.time_to(whole),
+        "lengths": statistics.lengths(rows, BASE),
+    }
     rows.to_parquet(out / "results.parquet")
     everything = {
         "command": f"python -m jobs.compare {' '.join(sys.argv[1:])}",
@@ -42,12 +48,11 @@ def write(
         "seeds": sorted({case.seed for case in finished}),
         "diverged": sorted(case.key for case, run in finished.items() if run.diverged),
         "search": told(scored, chosen),
-        "summary": json.loads(summary.to_json(orient="records")),
-        "time_to": json.loads(times.to_json(orient="records")),
+        **{name: json.loads(told.to_json(orient="records")) for name, told in told_as.items()},
     }
     (out / "summary.json").write_text(json.dumps(everything, indent=1) + "\n")
-    shown = cells(summary, times, edges(scored, chosen))
-    pictures.write(setup.config, setup.budget, everything, shown, rows, out / "report.html")
+    shown = cells(summary, told_as["time_to"], edges(scored, chosen))
+    pictures.write(setup.config, setup.budget, everything, shown, whole, out / "report.html")
     return summary
 
 

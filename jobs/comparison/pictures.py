@@ -39,7 +39,7 @@ def write(
         budget: of each run.
         everything: of `summary.json`.
         cells: the table as people read it.
-        rows: of `store.frame`.
+        rows: of `store.frame`, runs that spend the whole budget.
         out: the file.
     """
     summary = pd.DataFrame(everything["summary"])
@@ -61,6 +61,10 @@ def write(
             "Seconds of training until a method (row) first had the mean final error of another "
             "(column); in brackets how many of the seeds had it, where not all.",
             _times(times, titles),
+            "Final error of a method (row) minus that of another (column), in points, mean of the "
+            "differences seed by seed, and p, the exact one-sided test that the row's is lower.",
+            _pairs(pd.DataFrame(everything["pairs"]), titles),
+            *_lengths(pd.DataFrame(everything["lengths"]), titles),
             *_searched(everything["search"]),
         ],
         out,
@@ -77,6 +81,40 @@ def _times(times: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
         {"method": title, **{titles[r]: found.get((name, r), "") for r in titles}}
         for name, title in titles.items()
     )
+
+
+def _pairs(pairs: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """A row a method, a column a rival."""
+    found = {
+        (row.method, row.rival): f"{100 * row.difference:+.2f}, p {row.p:.2g}"
+        for row in pairs.itertuples()
+    }
+    return pd.DataFrame(
+        {"method": title, **{titles[r]: found.get((name, r), "") for r in titles}}
+        for name, title in titles.items()
+    )
+
+
+def _lengths(lengths: pd.DataFrame, titles: Mapping[str, str]) -> list[Any]:
+    """What runs of other lengths come to, if there are any."""
+    if set(lengths["length"]) == {1.0}:
+        return []
+    told = pd.DataFrame(
+        {
+            "method": titles[row.method],
+            "part of the budget": f"{row.length:g}",
+            "test error, %": f"{100 * row.error:.2f} ({100 * row.low:.2f}, {100 * row.high:.2f})",
+            "train, s": f"{row.train_s:.1f}",
+            "part of DDP's seconds": "-"
+            if pd.isna(row.ratio)
+            else f"{row.ratio:.2f} ({row.ratio_low:.2f}, {row.ratio_high:.2f})",
+            "has DDP's final error": "yes" if row.reaches else "",
+        }
+        for row in lengths.itertuples()
+        if row.method in titles
+    )
+    text = "Runs of parts of the budget, each with a whole schedule; DDP's seconds: of all of it."
+    return [comparison.frontier(lengths, titles), text, told]
 
 
 def _when(row: pd.Series) -> str:

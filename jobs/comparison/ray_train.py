@@ -36,12 +36,12 @@ def run(setup: Setup, cases: Sequence[Case], scaling: ScalingConfig) -> list[Run
     fit_s = time.perf_counter() - began
     return [
         Run(
-            evaluations=[_row(how, how.walk(setup.budget), recipe, row) for row in told],
+            evaluations=[_row(how, setup.walk(case), recipe, row) for row in told],
             fit_s=fit_s if len(cases) == 1 else None,
             diverged=not told[-1]["test_loss"] < float("inf"),
             load=load,
         )
-        for recipe, told in zip(recipes, found, strict=True)
+        for case, recipe, told in zip(cases, recipes, found, strict=True)
     ]
 
 

@@ -3,31 +3,20 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jobs.comparison.budget import Budget, scaled_rounds
 from jobs.comparison.cases import Setup
 from jobs.comparison.methods import METHODS
-from parle_ray.console.arguments import make_parser
-from parle_ray.console.arguments import read as read_config
-from parle_ray.console.config import Config, InnerOptimizer, to_dict
+from jobs.comparison.tasks import configuration, make_setup
+from parle_ray.console.config import to_dict
 from parle_ray.console.parser import Parser, positive
-from parle_ray.console.recipe import make_recipe
 from parle_ray.errors import InputError, nearest
-from parle_ray.strategies import Parle
 
 PROG = "python -m jobs.compare"
-CONFIGS = Path(__file__).parents[1] / "configs"
-FACTORS = (0.1, 0.3, 1.0, 3.0)
-"""The learning rates that are tried, as multiples of the configuration's."""
-QUICK_FACTORS = (0.3, 1.0)
 QUICK = ("ray_train_ddp", "parle", "local_sgd")
 QUICK_SCALE = 0.4
 QUICK_REPLICAS = 2
-HELD_OUT = 0.2
-"""The part of the training set on which candidates are scored; see `most_held_out` of a set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +30,8 @@ class Settings:
         out: folder of the results.
         report: make the tables and pictures of what is there, run nothing.
         lr: the learning rate of all methods; None searches one for each.
+        lengths: of the runs of each method, as parts of the budget; 1 is among them.
+        search_length: of the candidates' runs.
     """
 
     setup: Setup
@@ -49,6 +40,8 @@ class Settings:
     out: Path
     report: bool
     lr: float | None = None
+    lengths: tuple[float, ...] = (1.0,)
+    search_length: float = 1.0
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -86,6 +79,8 @@ def read(argv: Sequence[str], description: str) -> Settings:
         out=given.out or Path("bench_results") / default,
         report=given.report,
         lr=given.lr,
+        lengths=_lengths(given.lengths or ""),
+        search_length=_length("--search_length", given.search_length or "1"),
     )
 
 
@@ -108,52 +103,6 @@ def read_varied(argv: Sequence[str], description: str) -> Settings:
     )
 
 
-@cache
-def configuration(name: str) -> Config:
-    """The configuration of this name in `jobs/configs`, read once.
-
-    Raises:
-        InputError: there is none, or its strategy is not the paper's.
-    """
-    path = CONFIGS / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
-        hint = nearest(name, names) or f" There are: {', '.join(names)}."
-        raise InputError(f"--data: there is no {path.name} in jobs/configs.{hint}")
-    config, _ = read_config(make_parser(PROG, ""), ["--config", str(path)])
-    if not isinstance(config.strategy, Parle):
-        raise InputError(
-            f"--data {name}: its strategy is {type(config.strategy).__name__}; name a task of "
-            "Parle, whose length is the budget of all methods"
-        )
-    return config
-
-
-def make_setup(config: Config, scale: float, *, quick: bool) -> Setup:
-    """The setup for so much of a configuration's length."""
-    recipe = make_recipe(config)
-    sync_every = config.strategy.steps(0)
-    lr = learning_rate(config)
-    factors = QUICK_FACTORS if quick else FACTORS
-    return Setup(
-        config=config,
-        budget=Budget(
-            num_replicas=config.num_replicas,
-            batch_size=config.data.batch_size,
-            steps=scaled_rounds(recipe.planned_rounds, scale) * sync_every,
-        ),
-        rates=tuple(float(f"{lr * factor:.6g}") for factor in factors),
-        held_out=min(recipe.train.most_held_out, int(HELD_OUT * len(recipe.train))),
-        evaluations=5 if quick else 12,
-    )
-
-
-def learning_rate(config: Config) -> float:
-    """Of the inner optimiser, as configured."""
-    assert isinstance(config.optimizer, InnerOptimizer)
-    return float(config.optimizer.init_args.get("lr", 0.1))
-
-
 def _methods(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(text.split(",")))
     for name in names:
@@ -163,11 +112,30 @@ def _methods(text: str) -> tuple[str, ...]:
     return names
 
 
+def _lengths(text: str) -> tuple[float, ...]:
+    shorter = {_length("--lengths", part) for part in text.split(",") if part}
+    return tuple(sorted(shorter | {1.0}))
+
+
+def _length(name: str, text: str) -> float:
+    try:
+        length = float(text)
+    except ValueError:
+        length = 0.0
+    if not 0.0 < length <= 1.0:
+        raise InputError(
+            f"{name}: a part of the budget is > 0 and <= 1, got {text!r}; write {name} 0.5"
+        )
+    return length
+
+
 def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     titles = {name: method.title for name, method in METHODS.items()}
     parser = Parser(PROG, description, titles)
     parser.add_argument("--methods", help="their names, with commas; all if not given")
     parser.add_argument("--lr", type=_number, help="of all methods: search none")
+    parser.add_argument("--lengths", help="also make runs of these parts of the budget: 0.25,0.5")
+    parser.add_argument("--search_length", help="of the search's runs, a part of the budget: 1")
     parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
     return _common(parser).read(argv)
 

@@ -1,7 +1,7 @@
 """What is made of the runs: means, spreads, intervals, and who reached whose error when."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.comparison.store import EXTRA
 
+PAIR = ("method", "rival")
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
@@ -42,10 +43,15 @@ def sign_test(gaps: Sequence[float]) -> float:
     return float((signs @ given <= sum(gaps) + 1e-12).mean())
 
 
+def whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """The runs that spend all of the budget."""
+    return rows[rows["length"] == 1.0]
+
+
 def finals(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last evaluation of each method and seed; runs that diverged are left out."""
-    sound = rows[~rows["diverged"].astype(bool)].sort_values("gradients")
-    return sound.groupby(["method", "seed"], sort=False).tail(1).sort_values(["method", "seed"])
+    """The last evaluation of each run; those that diverged are left out."""
+    sound, run = rows[~rows["diverged"].astype(bool)], ["method", "length", "seed"]
+    return sound.sort_values("gradients").groupby(run, sort=False).tail(1).sort_values(run)
 
 
 def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
@@ -94,13 +100,13 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
     """
     last = finals(rows)
     targets = last.groupby("method")["error"].mean()
-    whole = {rival: told.set_index("seed")["train_s"] for rival, told in last.groupby("method")}
+    took = {rival: told.set_index("seed")["train_s"] for rival, told in last.groupby("method")}
     found = []
     for method, walked in rows[~rows["diverged"].astype(bool)].groupby("method"):
         for rival, target in targets.items():
             low = walked[walked["error"] <= target + 1e-12].sort_values("gradients")
             first = low.groupby("seed").head(1)
-            ratios = list((first.set_index("seed")["train_s"] / whole[rival]).dropna())
+            ratios = list((first.set_index("seed")["train_s"] / took[rival]).dropna())
             ratio_low, ratio_high = bootstrap(ratios) if ratios else (np.nan, np.nan)
             found.append(
                 {
@@ -117,6 +123,59 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
                     "ratio_high": ratio_high,
                 }
             )
+    return pd.DataFrame(found)
+
+
+def pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whose final error is lower: one row for every two methods.
+
+    Columns: method, rival, seeds that both have, difference of the method's error to the rival's,
+    mean over the seeds, with its interval low, high, and p (see `sign_test`).
+    """
+    by_seed = finals(rows).pivot(index="seed", columns="method", values="error")
+    found = []
+    for method, rival in permutations(by_seed.columns, 2):
+        gaps = list((by_seed[method] - by_seed[rival]).dropna())
+        if not gaps:
+            continue
+        low, high = bootstrap(gaps)
+        told = {"method": method, "rival": rival, "seeds": len(gaps)}
+        told |= {"difference": float(np.mean(gaps)), "low": low, "high": high}
+        found.append(told | {"p": sign_test(gaps)})
+    return pd.DataFrame(found, columns=[*PAIR, "seeds", "difference", "low", "high", "p"])
+
+
+def lengths(rows: pd.DataFrame, base: str) -> pd.DataFrame:
+    """What shorter runs come to, each with a schedule of its own: a row a method and length.
+
+    Columns: method, length, seeds, error, low, high (mean of the final errors, and its interval),
+    reaches (whether that mean is no higher than the base's in its whole runs), train_s, and ratio:
+    seconds as a part of the base's whole run with the same seed, with ratio_low, ratio_high.
+    """
+    last = finals(rows)
+    all_of_it = whole(last[last["method"] == base]).set_index("seed")
+    target = all_of_it["error"].mean()
+    found = []
+    for (method, length), told in last.groupby(["method", "length"]):
+        low, high = bootstrap(list(told["error"]))
+        ratios = list((told.set_index("seed")["train_s"] / all_of_it["train_s"]).dropna())
+        ratio_low, ratio_high = bootstrap(ratios) if ratios else (np.nan, np.nan)
+        error = float(told["error"].mean())
+        found.append(
+            {
+                "method": method,
+                "length": length,
+                "seeds": len(told),
+                "error": error,
+                "low": low,
+                "high": high,
+                "reaches": bool(error <= target + 1e-12),
+                "train_s": told["train_s"].mean(),
+                "ratio": float(np.mean(ratios)) if ratios else np.nan,
+                "ratio_low": ratio_low,
+                "ratio_high": ratio_high,
+            }
+        )
     return pd.DataFrame(found)
 
 

@@ -94,12 +94,13 @@ class Store:
 
 
 def frame(runs: Mapping[Case, Run]) -> pd.DataFrame:
-    """One row a method, seed and evaluation."""
-    columns = ["method", "seed", "lr", "evaluation", "gradients", "train_s", "bytes_sent"]
+    """One row a method, length, seed and evaluation."""
+    columns = ["method", "length", "seed", "lr", "evaluation", "gradients", "train_s", "bytes_sent"]
     columns += ["error", "test_loss", *_extra(runs), "fit_s", "diverged", "late", "load"]
     rows = [
         {
             "method": case.method,
+            "length": case.length,
             "seed": case.seed,
             "lr": case.lr,
             "evaluation": i,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from jobs.comparison.budget import scaled_rounds
-from jobs.comparison.settings import configuration
+from jobs.comparison.tasks import configuration
 from jobs.reproduction.experiments import Experiment
 from parle_ray.console.config import Config
 from parle_ray.data import load
