@@ -50,14 +50,15 @@ def test_every_method_spends_the_same_gradients(name: str, n: int, rounds: int) 
     how = METHODS[name].how
     walk = how.walk(budget)
     assert walk.workers in (1, n)
-    # To half of the least that it can spend: a mini-batch, or a round of those that were cut.
-    least = 25 if isinstance(how, Exchange) and how.cuts_batch else 1
-    assert abs(walk.gradients - budget.gradients) <= walk.workers * walk.batch_size * least / 2
+    # To half of the least that it can spend: a mini-batch, or a round of them.
+    least = how.strategy.steps(0) if isinstance(how, Exchange) else 1
+    short = abs(walk.gradients - budget.gradients)
+    assert short <= walk.workers * walk.batch_size * least / 2
 
 
 def test_a_batch_that_cannot_be_cut_is_refused() -> None:
     with pytest.raises(InputError, match=r"raise data\.batch_size"):
-        Budget(num_replicas=3, batch_size=2, steps=1).walk(workers=3, shares_batch=True)
+        Budget(num_replicas=3, batch_size=2, steps=1).walk(workers=3)
 
 
 def test_methods_take_turns_seed_by_seed_in_an_order_that_changes() -> None:
@@ -83,12 +84,14 @@ def test_a_configuration_has_the_walk_the_rate_and_the_strategy_of_its_method() 
     assert (ddp.data.batch_size, ddp.num_replicas, ddp.num_rounds) == (42, 3, 152)
     assert ddp.data.fraction == pytest.approx(1 / 3)
     assert (ddp.optimizer.init_args["lr"], ddp.seed) == (0.3, 2)  # type: ignore[attr-defined]
-    cut = setup().configure(case("parle_cut"))
-    assert (cut.data.batch_size, cut.data.fraction, cut.num_rounds) == (42, 1.0, 6)
+    ours = setup().configure(case("parle"))
+    assert (ours.data.batch_size, ours.data.fraction, ours.num_rounds) == (42, 1.0, 6)
+    whole = setup().configure(case("parle_whole"))
+    assert (whole.data.batch_size, whole.data.fraction, whole.num_rounds) == (128, 1.0, 2)
     alone = setup().configure(case("parle_1"))
     assert (alone.data.batch_size, alone.num_replicas, alone.num_rounds) == (128, 1, 6)
     apart = setup().configure(case("sgd_ensemble"))
-    assert (apart.data.batch_size, apart.data.fraction, apart.num_rounds) == (128, 1.0, 50)
+    assert (apart.data.batch_size, apart.data.fraction, apart.num_rounds) == (42, 1.0, 152)
 
 
 def test_the_lowest_held_out_error_is_chosen_then_the_lowest_loss() -> None:
@@ -125,8 +128,8 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_of_a_part_of_the_budget_has_a_schedule_and_a_file_of_its_own() -> None:
     half = setup().configure(case("parle", length=0.5))
-    assert (half.num_rounds, half.evaluate_every) == (1, 1)
-    assert setup().walk(case("parle", length=0.5)).steps == 25
+    assert (half.num_rounds, half.evaluate_every) == (3, 1)
+    assert setup().walk(case("parle", length=0.5)).steps == 75
     ddp = setup().configure(case("ray_train_ddp", length=0.5))
     assert ddp.num_rounds == 76, "of 152"
     assert case("parle").key == "parle_lr0.1_seed0"

@@ -113,9 +113,9 @@ REPORTS: list[dict[str, float | None]] = [
 def test_every_recorded_evaluation_is_kept_with_the_time_and_bytes_of_its_round() -> None:
     recorded = [{"accuracy": a, "test_loss": 0.5} for a in (0.5, 0.75)]
     told = by_round(REPORTS, recorded, every=3)  # rounds 3 and, at the end, 4
-    walk = Budget(num_replicas=2, batch_size=8, steps=20).walk(workers=2, sync_every=5)
+    walk = Budget(num_replicas=2, batch_size=8, steps=10).walk(workers=2, sync_every=5)
     first, last = evaluations(REPORTS, told, walk, 5)
-    assert (first["gradients"], last["gradients"]) == (2 * 8 * 15, 2 * 8 * 20)
+    assert (first["gradients"], last["gradients"]) == (2 * 4 * 15, 2 * 4 * 20)
     assert (first["train_s"], last["train_s"]) == (2 + 3 + 4, 2 + 3 + 4 + 5)
     assert (first["bytes_sent"], last["error"]) == (30, 0.25)
 

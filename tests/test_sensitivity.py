@@ -37,7 +37,9 @@ def test_gamma_moves_where_it_starts_and_rho_as_a_whole() -> None:
 def test_all_spend_the_same_gradients_and_see_no_test_image() -> None:
     setup = read_varied(["--scale", "0.8"], "").setup
     for case in grid(0.1, 1):
-        assert case.how.walk(setup.budget).gradients == setup.budget.gradients
+        walk, sync_every = setup.walk(case), case.strategy.steps(0)
+        short = abs(walk.gradients - setup.budget.gradients)
+        assert short <= walk.workers * walk.batch_size * sync_every / 2  # half a round
         config = setup.configure(case)
         assert config.data.held_out == setup.held_out
         assert config.strategy == case.strategy

@@ -48,18 +48,18 @@ class Budget:
         """So much of it."""
         return replace(self, steps=max(1, round(part * self.steps)))
 
-    def walk(self, *, workers: int, shares_batch: bool = False, sync_every: int = 1) -> Walk:
+    def walk(self, *, workers: int, whole_batch: bool = False, sync_every: int = 1) -> Walk:
         """The walk of so many workers that comes nearest to the budget.
 
         Args:
-            workers: how many.
-            shares_batch: a mini-batch of B is cut among the workers, as in data parallelism.
+            workers: how many; a mini-batch of B is cut among them.
+            whole_batch: each has mini-batches of B.
             sync_every: steps in a round; whole rounds are walked, one at least.
 
         Raises:
             InputError: there are more workers than examples in a mini-batch.
         """
-        batch_size = self.batch_size // workers if shares_batch else self.batch_size
+        batch_size = self.batch_size if whole_batch else self.batch_size // workers
         if batch_size < 1:
             raise InputError(
                 f"num_replicas: a mini-batch of {self.batch_size} cannot be cut among {workers} "

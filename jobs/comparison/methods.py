@@ -33,19 +33,19 @@ class Exchange:
     Attributes:
         strategy: the algorithm, with the defaults that it has in this project.
         alone: one replica, with the budget of all.
-        cuts_batch: a mini-batch of B is cut among the replicas, as DDP does it, and each walks n
-            times as far.
+        whole_batch: each replica has mini-batches of B, and walks an n-th as far; else they are
+            as small as those of DDP's workers.
     """
 
     strategy: Strategy
     alone: bool = False
-    cuts_batch: bool = False
+    whole_batch: bool = False
 
     def walk(self, budget: Budget) -> Walk:
         """How the budget is spent."""
         workers = 1 if self.alone else budget.num_replicas
         return budget.walk(
-            workers=workers, shares_batch=self.cuts_batch, sync_every=self.strategy.steps(0)
+            workers=workers, whole_batch=self.whole_batch, sync_every=self.strategy.steps(0)
         )
 
 
@@ -54,8 +54,8 @@ class Workers:
     """Workers of Ray Train's `TorchTrainer`.
 
     Attributes:
-        together: `ddp` shares each mini-batch and averages gradients; the others walk alone from
-            beginning to end, and `weights` averages their weights then, `predictions` their
+        together: `ddp` averages the gradients of each step; the others walk alone from beginning
+            to end, and `weights` averages their weights then, `predictions` their
             probabilities.
         averaging: over the time of the run.
     """
@@ -65,7 +65,7 @@ class Workers:
 
     def walk(self, budget: Budget) -> Walk:
         """How the budget is spent."""
-        return budget.walk(workers=budget.num_replicas, shares_batch=self.together == "ddp")
+        return budget.walk(workers=budget.num_replicas)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,9 @@ METHODS: dict[str, Method] = {
     "sgd_swa": Method(title="DDP + SWA", how=Workers(averaging=SWA())),
     "sgd_ema": Method(title="DDP + EMA", how=Workers(averaging=EMA())),
     "parle": Method(title="Parle", how=Exchange(strategy=Parle())),
-    "parle_cut": Method(title="Parle, batch cut", how=Exchange(strategy=Parle(), cuts_batch=True)),
+    "parle_whole": Method(
+        title="Parle, batch of n", how=Exchange(strategy=Parle(), whole_batch=True)
+    ),
     "parle_1": Method(title="Parle, n = 1", how=Exchange(strategy=Parle(), alone=True)),
     "hierarchical_parle": Method(
         title="Hierarchical Parle",
