@@ -28,6 +28,8 @@ class Execution:
             `walks_apart` take whole mini-batches of their own.
         shard_state: each process keeps the vectors of strategy and optimiser for its own stretch
             of the parameters alone; for an optimiser that treats each parameter by itself.
+        shard_parameters: each process keeps that, the parameters and the gradient for its own rows
+            of every parameter alone (FSDP); for an optimiser that treats each value by itself.
     """
 
     device: str | None = None
@@ -37,6 +39,7 @@ class Execution:
     num_threads: int | None = None
     num_processes: int = 1
     shard_state: bool = False
+    shard_parameters: bool = False
 
     def __post_init__(self) -> None:
         if self.autocast not in (None, "bfloat16"):
@@ -48,6 +51,27 @@ class Execution:
             raise InputError(f"num_threads must be >= 1, got {self.num_threads}")
         if self.num_processes < 1:
             raise InputError(f"num_processes must be >= 1, got {self.num_processes}")
+
+        if self.divided_by and self.num_processes == 1:
+            raise InputError(
+                f"{self.divided_by}: a replica of one process has nobody to share with; set "
+                "num_processes, or leave it off"
+            )
+        if self.shard_state and self.divided_by:
+            raise InputError(
+                f"shard_state and {self.divided_by}: both are given; the second shares the state "
+                "too, so leave out the first"
+            )
+
+    @property
+    def divided_by(self) -> str | None:
+        """The setting by which no process of a replica has the whole module, if there is one."""
+        return "shard_parameters" if self.shard_parameters else None
+
+    @property
+    def num_parts(self) -> int:
+        """Into how many parts a mini-batch is cut."""
+        return self.num_processes
 
     def resolve_device(self) -> torch.device:
         """The device this process computes on.

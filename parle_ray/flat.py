@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from parle_ray.errors import InputError
+from parle_ray.share import WHOLE, Share
 
 
 class FlatModule:
@@ -22,11 +23,15 @@ class FlatModule:
         module: the module itself, changed in place.
         vector: `(num_params,)`, in the order of `module.parameters()`, of the module's dtype.
             `vector.grad`, of the same shape, holds the gradient.
+        share: which values of the whole module's vector these are: all, unless a subclass has
+            those of one process alone.
 
     Raises:
         InputError: the module has no trainable parameter, or they differ in dtype or device, or
             are complex or not yet initialised.
     """
+
+    share: Share = WHOLE
 
     def __init__(self, module: nn.Module) -> None:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
@@ -52,6 +57,15 @@ class FlatModule:
         gradient = self.vector.grad
         assert gradient is not None
         return gradient
+
+    @property
+    def optimised(self) -> list[nn.Parameter]:
+        """What the user's optimiser is made for: of the whole module, in its order."""
+        return self.parameters
+
+    def stand_at(self, whole: Tensor) -> None:
+        """Take one's own values of a whole vector."""
+        self.vector.copy_(self.share.of(whole))
 
     def load(self) -> None:
         """The module is about to be used: a view sees what the vector is."""

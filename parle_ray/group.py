@@ -73,6 +73,13 @@ class TorchGroup:
                 timeout=timedelta(seconds=timeout_s),
             )
 
+    @property
+    def torchs(self) -> distributed.ProcessGroup:
+        """The group itself, for what torch does with it."""
+        group = distributed.group.WORLD
+        assert group is not None
+        return group
+
     def swap(self, gives: Sequence[Tensor], takes: Sequence[Tensor]) -> None:
         """Give process j `gives[j]` and fill `takes[j]` by what it gives; not with oneself."""
         calls = [
@@ -89,6 +96,11 @@ class TorchGroup:
         """Fill it, in all others, by what it is in the first."""
         with _explained():
             distributed.broadcast(tensor, 0)
+
+    def gather(self, whole: Tensor, own: Tensor) -> None:
+        """Fill `whole` by what all have, end to end, in their order; each has as much."""
+        with _explained():
+            distributed.all_gather_single(whole, own)
 
     def leave(self) -> None:
         """Close the connections, which those who wait for this process notice at once."""

@@ -62,22 +62,35 @@ class Learner:
         incarnation: how many replicas of this rank there were before; a new one draws other
             random numbers.
         index: which of the replica's processes this is; it matters where they walk apart.
+        joins: `join` comes next. A module that is to be divided is built in host memory.
 
     Attributes:
         task: from `start` on; its functions may be replaced between two steps.
         team: the processes of this replica; without others, this one computes their parts.
+        sizes: of the parameters of the whole module, in the order of the vector.
     """
 
-    def __init__(self, task: Task, rank: int, incarnation: int = 0, index: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        rank: int,
+        incarnation: int = 0,
+        index: int = 0,
+        *,
+        joins: bool = False,
+    ) -> None:
         self.rank, size = rank, task.execution.num_processes
         if task.strategy.walks_apart:
             self.team, self._index = Team(), index
             self._seat = rank * size + index, task.num_replicas * size
         else:
-            self.team, self._index = Alone(size) if size > 1 else Team(), 0
+            parts = task.execution.num_parts
+            self.team, self._index = Alone(parts) if parts > 1 else Team(), 0
             self._seat = rank, task.num_replicas
         self._device = task.execution.resolve_device()
-        self._flat = task.build(self._device)
+        on_host = joins and task.execution.divided_by is not None
+        self._flat = task.build(torch.device("cpu") if on_host else self._device)
+        self.sizes = [p.numel() for p in self._flat.parameters]
         cuda = self._device.type == "cuda"
         self._generators = Generators(task.seed, self._seat[0], incarnation, cuda=cuda)
         with self._generators:
@@ -91,18 +104,23 @@ class Learner:
 
     @property
     def vector(self) -> Tensor:
-        """The replica's parameters, `(num_params,)`: a view."""
+        """The replica's parameters, `(num_params,)`, or what this process has of them: a view."""
         return self._flat.vector
+
+    @property
+    def reply_device(self) -> torch.device:
+        """Where replies are expected."""
+        return torch.device("cpu") if self.team.on_host else self._device
 
     @property
     def known(self) -> Tensor | None:
         """With compression, what this replica knows of the master's reply, `(num_params,)`."""
         return self._end.known if self._end else None
 
-    @property
-    def sizes(self) -> list[int]:
-        """Of the parameters, in the order of the vector."""
-        return [p.numel() for p in self._flat.parameters]
+    def join(self, team: Team) -> None:
+        """Be one process of a replica; of a module that they divide, its part is left here."""
+        self.team = team
+        self._flat = team.divide(self._flat, self._device)
 
     def start(self, task: Task, round: int, master: Tensor | None = None) -> None:
         """Get ready for `round`, from the master; None is the seeded beginning.
@@ -112,10 +130,11 @@ class Learner:
         """
         self.task = task
         if master is not None:
-            self._flat.vector.copy_(master)
+            self._flat.stand_at(master)
         inner, self._scheduler = task.optimizer(self._flat)
         self._replica, self._inner = make_replica(self._flat, inner, task, self._seat, self.team)
-        self._end = task.replica_end(self._flat.vector)
+        known = self._flat.vector if master is None or not self.team.on_host else master
+        self._end = task.replica_end(known)
         self._decoded: Reply | None = None  # a reply may come twice, its difference counts once
         self._module = task.execution.prepare(self._flat.module)
         self._module.train()
@@ -170,7 +189,7 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """All that the next round depends on, as tensors, numbers, lists and dicts of them.
 
-        Vectors, and what the optimiser has, are those of the stretch that is this process's.
+        Vectors, and what the optimiser has, are those of the share that is this process's.
         """
         return {
             "vector": self._replica.flat.vector,
@@ -192,7 +211,7 @@ class Learner:
         """
         if self._index > 0:
             state = state["others"][self._index - 1]
-        self._flat.vector.copy_(state["vector"])
+        self._flat.stand_at(state["vector"])
         own = {name: self._own(value) for name, value in state["strategy"].items()}
         self._replica.take(own)
         self._replica.fresh = state["fresh"]
@@ -209,8 +228,8 @@ class Learner:
             self._end.load_state_dict(state["end"])
 
     def _own(self, value: Tensor) -> Tensor:
-        """This process's stretch of a vector of the strategy; a number is everybody's."""
-        own = value[self.team.part].clone() if value.dim() else value
+        """This process's share of a vector of the strategy; a number is everybody's."""
+        own = self._replica.flat.share.of(value).clone() if value.dim() else value
         return own.to(self._device)
 
     def _hear(self, receive: Callable[[], Reply]) -> Reply:
@@ -221,21 +240,22 @@ class Learner:
             self.team.tell(None)
             raise
         self.team.tell(reply)
-        return reply
+        own = self.team.own(reply)
+        return replace(own, vector=own.vector.to(self._device))
 
     def _read(self, reply: Reply) -> Reply:
-        """The reply on this replica's device, decoded if it travelled as a code."""
+        """The reply where it is expected, decoded if it travelled as a code."""
         if self._end is None:
-            return replace(reply, vector=reply.vector.to(self._device))
+            return replace(reply, vector=reply.vector.to(self.reply_device))
         if reply.code is not None:
             if reply is not self._decoded:
                 self._end.read(reply.code)
                 self._decoded = reply
-            return Reply(self._end.known.to(self._device))
+            return Reply(self._end.known.to(self.reply_device))
         self._end.stand_at(reply.vector)
         if reply.restart:
             self._end.start_again()
-        return replace(reply, vector=reply.vector.to(self._device))
+        return replace(reply, vector=reply.vector.to(self.reply_device))
 
     def _push(self, round: int) -> Tensor | np.ndarray:
         push = self._replica.push(round)

@@ -17,19 +17,25 @@ class SpreadModule(FlatModule):
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-        super().__init__(nn.ParameterList([p.detach().to(device, copy=True) for _, p in named]))
+        values = [self.here(p.detach()).to(device, copy=True) for _, p in named]
+        super().__init__(nn.ParameterList(values))
         self.module, self.names = module, [name for name, _ in named]
         self._copies = [p for _, p in named]
 
+    @staticmethod
+    def here(tensor: Tensor) -> Tensor:
+        """What this process has of a parameter's value or gradient: a view."""
+        return tensor
+
     def load(self) -> None:
         for p, value in self._pairs(self.vector):
-            p.data.copy_(value)
-            p.grad = None
+            self.here(p.detach()).copy_(value)
 
     def collect(self) -> None:
         for p, gradient in self._pairs(self.gradient):
             if p.grad is not None:
-                gradient.add_(p.grad.to(gradient.device))
+                gradient.add_(self.here(p.grad).to(gradient.device))
+                p.grad = None
 
     def _pairs(self, vector: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
         return list(zip(self._copies, self.split(vector), strict=True))

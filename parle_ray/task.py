@@ -62,9 +62,10 @@ class Task:
             hint = f"; write {self.strategy.__name__}()" if isinstance(self.strategy, type) else ""
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}{hint}")
         whole = self.strategy.walks_apart or not self.strategy.coordinate_wise
-        if self.execution.shard_state and whole:
+        shared_by = "shard_state" if self.execution.shard_state else self.execution.divided_by
+        if shared_by and whole:
             raise InputError(
-                f"execution.shard_state: {type(self.strategy).__name__} needs its vectors whole; "
+                f"execution.{shared_by}: {type(self.strategy).__name__} needs its vectors whole; "
                 "leave it off"
             )
         _check_whole("num_replicas", self.num_replicas, 1)
@@ -144,7 +145,7 @@ class Task:
 
     def optimizer(self, flat: FlatModule) -> tuple[Optimizer, LRScheduler | None]:
         """The user's optimiser on the flat module's parameters, and its schedule."""
-        inner = self.inner_optimizer_fn(flat.parameters)
+        inner = self.inner_optimizer_fn(flat.optimised)
         if not isinstance(inner, Optimizer):
             raise InputError(
                 "inner_optimizer_fn must return a torch.optim.Optimizer, "
@@ -153,7 +154,7 @@ class Task:
         for group in inner.param_groups:
             if "lr" in group and not group["lr"] > 0.0:
                 raise InputError(f"inner_optimizer_fn: lr must be > 0, got {group['lr']}")
-        own = {id(p) for p in flat.parameters}
+        own = {id(p) for p in flat.optimised}
         if not all(id(p) in own for group in inner.param_groups for p in group["params"]):
             raise InputError(
                 "inner_optimizer_fn must optimise the parameters that it is given, "

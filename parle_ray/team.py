@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.execution import map_tensors, num_samples
+from parle_ray.flat import FlatModule
 from parle_ray.generators import reseeded
 from parle_ray.replica import Reply
 
@@ -53,11 +54,15 @@ class Team:
 
     Attributes:
         leads: whether this process is the one that exchanges with the coordinator.
-        part: the stretch of the vector whose steps this process takes.
+        on_host: whether whole vectors are in host memory alone, as no device need have the room.
     """
 
     leads = True
-    part = slice(None)
+    on_host = False
+
+    def divide(self, flat: FlatModule, device: torch.device) -> FlatModule:
+        """What this process has of the module from now on."""
+        return flat
 
     def gather(self, vector: Tensor) -> None:
         """Fill the stretches of a vector that other processes take care of."""
@@ -77,6 +82,10 @@ class Team:
     def tell(self, reply: Reply | None) -> None:
         """Hand on the coordinator's reply; None: there will be none, as the round is given up."""
 
+    def own(self, reply: Reply) -> Reply:
+        """What this process takes in of a reply that it was given, or has heard."""
+        return reply
+
 
 class Alone(Team):
     """All parts in this process, one after the other."""
@@ -85,7 +94,7 @@ class Alone(Team):
         self._size = size
 
     def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
-        seed, total, loss = _seed(), torch.zeros_like(gradient), _no_loss(gradient)
+        seed, total, loss = draw_seed(), torch.zeros_like(gradient), no_loss(gradient)
         for index in range(self._size):
             loss += _part(index, self._size, seed, gradient, batch, backward)
             total.add_(gradient)
@@ -104,7 +113,7 @@ class Together(Team):
 
     def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
         index, size = self._group.index, self._group.size
-        loss = _part(index, size, _seed(), gradient, batch, backward)
+        loss = _part(index, size, draw_seed(), gradient, batch, backward)
         self._sum(gradient)
         return loss
 
@@ -122,10 +131,10 @@ class Together(Team):
             word = NOTHING if reply is None else RESTART if reply.restart else REPLY
             self._group.broadcast(torch.tensor(word))
             if reply is not None:
-                self._group.broadcast(reply.vector)
+                self._hand_out(reply.vector)
 
     def hear(self, like: Tensor) -> Reply:
-        """What the first process tells: a vector of the form of `like`.
+        """What the first process tells, a vector like this process's own.
 
         Raises:
             NoReply: it has given up the round.
@@ -134,9 +143,15 @@ class Together(Team):
         self._group.broadcast(word)
         if word == NOTHING:
             raise NoReply
+        return Reply(self._handed(like), restart=bool(word == RESTART))
+
+    def _hand_out(self, vector: Tensor) -> None:
+        self._group.broadcast(vector)
+
+    def _handed(self, like: Tensor) -> Tensor:
         vector = torch.empty_like(like)
         self._group.broadcast(vector)
-        return Reply(vector, restart=bool(word == RESTART))
+        return vector
 
     def _sum(self, gradient: Tensor) -> None:
         """Add up the parts, each process a stretch of them, and put the sums together.
@@ -163,38 +178,6 @@ class Together(Team):
         self._group.swap([own] * self._group.size, stretches)
 
 
-class Sharing(Together):
-    """The same, and each process takes the steps of one stretch (see `sharded`).
-
-    Args:
-        parts: the stretches, in the order of the processes.
-    """
-
-    def __init__(self, group: Group, parts: Sequence[slice]) -> None:
-        super().__init__(group)
-        self._parts = parts
-        self.part = parts[group.index]
-
-    def gather(self, vector: Tensor) -> None:
-        self._share([vector[part] for part in self._parts])
-
-    def whole(self, own: Tensor) -> Tensor:
-        """In the first process, the vector of which each process has a stretch."""
-        index, size = self._group.index, self._group.size
-        nothing = own[:0]
-        if not self.leads:
-            self._group.swap([own, *[nothing] * (size - 1)], [nothing] * size)
-            return own
-        vector = own.new_empty(self._parts[-1].stop)
-        stretches = [vector[part] for part in self._parts]
-        stretches[index].copy_(own)
-        self._group.swap([nothing] * size, stretches)
-        return vector
-
-    def _sum(self, gradient: Tensor) -> None:
-        self._add([gradient[part] for part in self._parts])
-
-
 def cut(batch: Any, index: int, size: int) -> tuple[Any, float]:
     """A part of a batch, and its share of the examples.
 
@@ -218,19 +201,19 @@ def _part(
     """A part's addend of gradient and loss. Its random numbers are its own, whoever computes it."""
     part, share = cut(batch, index, size)
     if share == 0.0:
-        return _no_loss(gradient)
+        return no_loss(gradient)
     with reseeded(seed, index, cuda=gradient.device.type == "cuda"):
         loss = backward(part)
     gradient.mul_(share)
-    return _no_loss(gradient) + share * loss
+    return no_loss(gradient) + share * loss
 
 
-def _no_loss(gradient: Tensor) -> Tensor:
+def no_loss(gradient: Tensor) -> Tensor:
     """Zero, of a type in which all processes add."""
     wide = torch.promote_types(gradient.dtype, torch.float32)
     return torch.zeros((), dtype=wide, device=gradient.device)
 
 
-def _seed() -> int:
+def draw_seed() -> int:
     """For a mini-batch: all processes of a replica draw the same."""
     return int(torch.randint(2**62, ()))

@@ -13,9 +13,9 @@ from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
+from parle_ray.sharded import Stretches
 from parle_ray.strategies import STRATEGIES, EntropySGD, Rotation
-from parle_ray.stretches import stretches
-from parle_ray.team import Group, Sharing
+from parle_ray.team import Group
 from tests.problems import NUM_PARAMS, Pieces, task
 from tests.test_team import together
 
@@ -37,8 +37,7 @@ def walk(group: Group | None, name: str, first: int = 0, state: Any = None) -> W
     ).fitted_to(3)
     learner = Learner(ours, 0)
     if group is not None:
-        parts = stretches(learner.sizes, 2, whole_parameters=True, codec="none")
-        learner.team = Sharing(group, parts)
+        learner.join(Stretches(group))
     learner.start(ours, first, MASTER)
     if state is not None:
         learner.load_state_dict(state)

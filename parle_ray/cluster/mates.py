@@ -22,11 +22,12 @@ from parle_ray.cluster.states import join_states
 from parle_ray.cluster.wire import pack_tree, unpack_tree, view_all
 from parle_ray.deputies import Apart
 from parle_ray.errors import InputError, UserCodeError
+from parle_ray.fully_sharded import FullySharded
 from parle_ray.group import TorchGroup, find_store, open_store
 from parle_ray.learner import Learner
-from parle_ray.stretches import stretches
+from parle_ray.sharded import Sharing, Stretches
 from parle_ray.task import Task
-from parle_ray.team import Group, NoReply, Sharing, TeamBroken, Together
+from parle_ray.team import NoReply, Team, TeamBroken, Together
 
 GONE_S = 5.0
 """How long Ray may take to learn why a process does not answer."""
@@ -70,16 +71,19 @@ class MateActor:
             torch.set_num_threads(execution.num_threads or self._threads)
             set_device(self._device)
             self._task = replace(task, execution=execution)
-            self._learner = Learner(self._task, self._rank, self._incarnation, self._index)
+            seat = self._rank, self._incarnation, self._index
+            self._learner = Learner(self._task, *seat, joins=True)
         except Exception as error:
             explain(repr(self), "setup", error)
         return os.getpid()
 
     def meet(self, port: int) -> None:
         """Join the others."""
-        size, device = self._task.execution.num_processes, self._learner.vector.device
+        execution = self._task.execution
+        size, device = execution.num_processes, execution.resolve_device()
         self._group = TorchGroup(find_store(port, size), self._index, size, device)
-        self._team = self._learner.team = team_of(self._group, self._learner, self._task)
+        self._team = team_of(self._group, self._task)
+        self._learner.join(self._team)
 
     def start(
         self,
@@ -116,14 +120,13 @@ class MateActor:
         return pack_tree(state)
 
 
-def team_of(group: Group, learner: Learner, task: Task) -> Together:
+def team_of(group: TorchGroup, task: Task) -> Together:
     """One process of a team."""
     if task.strategy.walks_apart:
         return Apart(group)
-    if not task.execution.shard_state:
-        return Together(group)
-    parts = stretches(learner.sizes, group.size, whole_parameters=True, codec="none")
-    return Sharing(group, parts)
+    if task.execution.shard_parameters:
+        return FullySharded(group)
+    return Stretches(group) if task.execution.shard_state else Together(group)
 
 
 class Mates:
@@ -150,6 +153,7 @@ class Mates:
         size, device = self._task.execution.num_processes, self._task.execution.device
         self._size, self._asked = size, dict[int, ray.ObjectRef]()
         self._actors: dict[int, Any] = {}
+        self._team: Team = Team()
         if size == 1:
             return
         context, gpus = ray.get_runtime_context(), ray.get_gpu_ids()
@@ -196,8 +200,10 @@ class Mates:
         pids = self._answers()
         store = open_store(self._size)
         self._ask("meet", store.port)
-        group = TorchGroup(store, 0, self._size, learner.vector.device)
-        learner.team = team_of(group, learner, self._task)
+        device = self._task.execution.resolve_device()
+        group = TorchGroup(store, 0, self._size, device)
+        self._team = team_of(group, self._task)
+        learner.join(self._team)
         self._answers()
         return pids
 
@@ -212,13 +218,14 @@ class Mates:
 
     def whole(self, state: Any) -> Any:
         """A replica's packed state, of which the first process has this."""
-        apart = self._task.strategy.walks_apart
-        if not self._actors or not (apart or self._task.execution.shard_state):
+        team, apart = self._team, self._task.strategy.walks_apart
+        if not self._actors or not (apart or isinstance(team, Sharing)):
             return state
         self._ask("state")
-        if apart:
+        if not isinstance(team, Sharing):
             return state | {"others": self._answers()}
-        return join_states([state | {"end": {}}, *self._answers()]) | {"end": state["end"]}
+        states = [state | {"end": {}}, *self._answers()]
+        return join_states(states, team.shares) | {"end": state["end"]}
 
     def why(self, broken: TeamBroken) -> Exception:
         """What has become of who is gone, in a form that the driver understands."""

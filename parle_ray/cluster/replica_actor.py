@@ -79,7 +79,7 @@ class ReplicaActor:
             self._task = task
             seat = self.rank, self._incarnation, threads
             self._mates = Mates((task, self._task_ref), *seat)
-            self.learner = Learner(task, self.rank, self._incarnation)
+            self.learner = Learner(task, self.rank, self._incarnation, joins=True)
             pids = self._mates.join(self.learner)
         except Exception as error:
             self._explain("setup", error)
@@ -99,7 +99,7 @@ class ReplicaActor:
 
     def codec_speeds(self) -> dict[str, float]:
         """Seconds a parameter that each codec takes here."""
-        return measure(self.learner.vector.numel())
+        return measure(sum(self.learner.sizes))
 
     def start(
         self,
@@ -209,7 +209,7 @@ class ReplicaActor:
     def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
         if push is None:
             return None
-        return is_finite(push, self._codec, self.learner.vector.numel())
+        return is_finite(push, self._codec, sum(self.learner.sizes))
 
     @ray.method(concurrency_group="delivery")
     def deliver(
@@ -224,15 +224,15 @@ class ReplicaActor:
         Args:
             told: of the reply (see `Parcel`), and the roll of the round that it opens.
         """
-        mine = self.learner.vector
-        stretches = tuple(Packed(array, dtype_name(mine.dtype)) for array in arrays)
+        dtype = self.learner.vector.dtype
+        stretches = tuple(Packed(array, dtype_name(dtype)) for array in arrays)
         coded, restart = told["coded"], told["restart"]
         held = Held(generation, stretches, told["whole"], told["roll"])
         if coded:
             code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             reply = Reply(torch.empty(0), restart, code)
         else:
-            reply = Reply(view_all(arrays, mine.dtype).to(mine.device), restart)
+            reply = Reply(view_all(arrays, dtype).to(self.learner.reply_device), restart)
         if self.memory.put(round, reply, held):
             self._watch.answered(round)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from parle_ray.cluster.wire import Packed
+from parle_ray.share import Share, put_together
 
 VECTORS = ("vector", "strategy", "end")
 """The entries of `Master.state_dict` that are vectors, or dicts of them."""
@@ -28,14 +29,15 @@ class Resume:
     replicas: dict[int, Any]
 
 
-def join_states(states: Sequence[Any]) -> Any:
-    """The state of the whole, from those of its stretches in their order."""
+def join_states(states: Sequence[Any], shares: Sequence[Share] | None = None) -> Any:
+    """The state of the whole, from those of its stretches in their order, or of such shares."""
     first = states[0]
-    joined = {name: _join([state[name] for state in states]) for name in VECTORS}
+    joined = {name: _join([state[name] for state in states], shares) for name in VECTORS}
     inner = first["inner"]
-    if inner is not None:  # each has that of its own parameters, under the names of the whole
-        own = [state["inner"]["state"].items() for state in states]
-        inner = inner | {"state": {name: value for items in own for name, value in items}}
+    if inner is not None:  # under the names of the whole
+        own = [state["inner"]["state"] for state in states]
+        names = {name: None for state in own for name in state}
+        inner = inner | {"state": {n: _rows([s[n] for s in own if n in s]) for n in names}}
     return first | joined | {"inner": inner}
 
 
@@ -50,13 +52,22 @@ def cut_state(state: Any, part: slice) -> Any:
     return state | {name: _cut(state[name], part) for name in VECTORS}
 
 
-def _join(trees: Sequence[Any]) -> Any:
+def _join(trees: Sequence[Any], shares: Sequence[Share] | None = None) -> Any:
     first = trees[0]
     if isinstance(first, dict):
-        return {key: _join([tree[key] for tree in trees]) for key in first}
-    if len(trees) == 1 or first.array.ndim == 0:  # a number that all know
-        return first
-    return Packed(np.concatenate([tree.array for tree in trees]), first.dtype)
+        return {key: _join([tree[key] for tree in trees], shares) for key in first}
+    if len(trees) == 1 or not isinstance(first, Packed) or first.array.ndim == 0:
+        return first  # a number that all know
+    arrays = [tree.array for tree in trees]
+    whole = put_together(arrays, shares) if shares else np.concatenate(arrays)
+    return Packed(whole, first.dtype)
+
+
+def _rows(slots: Sequence[Any]) -> Any:
+    """What an optimiser has of a parameter, from those who have it, or some of its rows each."""
+    if len(slots) == 1:
+        return slots[0]
+    return {key: _join([slot[key] for slot in slots]) for key in slots[0]}
 
 
 def _cut(tree: Any, part: slice) -> Any:

@@ -19,19 +19,27 @@ from tests.cluster.test_fit import STRATEGIES, master_of
 from tests.cluster.test_resume import Unplugged, unplug_at
 
 TWO = Execution(num_processes=2)
+STATE, FSDP = replace(TWO, shard_state=True), replace(TWO, shard_parameters=True)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(560)
 @pytest.mark.parametrize(
-    ("name", "shard_state"),
-    [("parle", True), ("parle", False), ("sgd", False), ("hierarchical_parle", False)],
+    ("name", "execution"),
+    [
+        pytest.param("parle", STATE, id="parle-state"),
+        pytest.param("parle", TWO, id="parle-whole"),
+        pytest.param("sgd", TWO, id="sgd-whole"),
+        pytest.param("hierarchical_parle", TWO, id="apart"),
+        pytest.param("parle", FSDP, id="parle-fsdp"),
+        pytest.param("sgd", FSDP, id="sgd-fsdp"),
+    ],
 )
 def test_two_processes_a_replica_end_with_the_bits_of_simulate(
-    trainer: Any, name: str, shard_state: bool
+    trainer: Any, name: str, execution: Execution
 ) -> None:
     """Cut off in the middle, and gone on with."""
-    strategy, execution = STRATEGIES[name], replace(TWO, shard_state=shard_state)
+    strategy = STRATEGIES[name]
     with pytest.raises(Unplugged):
         trainer(strategy, execution=execution, checkpoint_every=3, on_report=unplug_at(5)).fit()
     result = trainer(strategy, execution=execution).fit()
@@ -41,11 +49,17 @@ def test_two_processes_a_replica_end_with_the_bits_of_simulate(
     assert {k: result.metrics[k] for k in told} == told
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(560)
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    ("how", "execution"),
+    [
+        pytest.param(signal.SIGKILL, TWO, id="killed-whole", marks=pytest.mark.nightly),
+        pytest.param(signal.SIGSTOP, TWO, id="stopped-whole", marks=pytest.mark.nightly),
+        pytest.param(signal.SIGKILL, FSDP, id="killed-fsdp"),
+    ],
+)
 def test_a_killed_process_takes_its_replica_with_it_and_no_other(
-    trainer: Any, how: signal.Signals, capsys: pytest.CaptureFixture[str]
+    trainer: Any, how: signal.Signals, execution: Execution, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pids: dict[str, list[int]] = {}
     seen: list[dict[str, Any]] = []
@@ -66,7 +80,7 @@ def test_a_killed_process_takes_its_replica_with_it_and_no_other(
     with pytest.raises(Unplugged):
         trainer(
             STRATEGIES["parle"],
-            execution=TWO,
+            execution=execution,
             max_failures=-1,
             num_rounds=1_000_000,
             evaluate_every=1_000,

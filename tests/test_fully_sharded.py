@@ -1,0 +1,301 @@
+"""Processes that share the parameters of a replica: each has a shard, together they are one."""
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from parle_ray.cluster.states import join_states
+from parle_ray.cluster.wire import pack_tree, unpack_tree
+from parle_ray.errors import InputError
+from parle_ray.execution import Execution
+from parle_ray.fully_sharded import FullySharded, units
+from parle_ray.group import TorchGroup
+from parle_ray.learner import Learner
+from parle_ray.models.byte_lm import ByteLM
+from parle_ray.models.lenet import LeNet
+from parle_ray.models.wide_resnet import WideResNet
+from parle_ray.replica import Reply
+from parle_ray.strategies import STRATEGIES, HierarchicalParle, Rotation
+from parle_ray.task import Task
+from tests.problems import task
+from tests.processes import Processes
+from tests.test_sharded import SHARED
+
+pytestmark = pytest.mark.timeout(240)  # the processes import all that is needed first
+SIZE = 2
+OFTEN, NIGHTLY = ("parle", "sgd", "diloco", "asynchronous_easgd"), pytest.mark.nightly
+SHARDS = Execution(num_processes=SIZE, shard_parameters=True)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Processes]:
+    processes = Processes(SIZE)
+    yield processes
+    processes.end()
+
+
+class Net(nn.Module):
+    """All that is hard: odd numbers of rows, a single row, dropout, batch norm, a frozen layer, and
+    a parameter that is used twice, inside of an element and out of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.layers = nn.Sequential(
+            nn.Linear(3, 7), nn.BatchNorm1d(7), nn.Tanh(), nn.Dropout(0.5), nn.Linear(7, 3)
+        )
+        self.frozen = nn.Linear(3, 3).requires_grad_(False)
+        self.last = nn.Linear(3, 3, bias=False)
+        self.last.weight.requires_grad_(False).copy_(torch.eye(3)).requires_grad_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.last(self.layers(self.frozen(x)))
+        return (h * self.scale + self.last.weight.sum()).mean(1)
+
+
+def loss_fn(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return (module(batch[0]) - batch[1]).square().mean()
+
+
+def batches_fn(rank: int, num_replicas: int, rows: int = 5) -> list[tuple[Tensor, Tensor]]:
+    """Mini-batches that cannot be cut into equal parts."""
+    random = torch.Generator().manual_seed(7)
+    return [
+        (torch.randn(rows, 3, generator=random), torch.randn(rows, generator=random))
+        for _ in range(3)
+    ]
+
+
+def given(name: str = "parle", **changes: Any) -> Task:
+    arguments: dict[str, Any] = {
+        "model_fn": Net,
+        "loss_fn": loss_fn,
+        "batches_fn": batches_fn,
+        "num_replicas": 1,
+        "num_rounds": 4,
+        "inner_optimizer_fn": partial(torch.optim.Adam, lr=0.1, weight_decay=0.1),
+        "execution": SHARDS,
+    }
+    return task(STRATEGIES[name](sync_every=2), **(arguments | changes)).fitted_to(3)
+
+
+def start(group: TorchGroup | None, ours: Task, first: int = 0, state: Any = None) -> Learner:
+    """One process of a replica, or all of it."""
+    learner = Learner(ours, 0, joins=group is not None)
+    if group is not None:
+        learner.join(FullySharded(group))
+    learner.start(ours, first, torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    if state is not None:
+        learner.load_state_dict(unpack_tree(state))
+    return learner
+
+
+def walk(
+    group: TorchGroup | None, name: str, first: int = 0, state: Any = None
+) -> tuple[list[Any], list[float], Any]:
+    """Two rounds: what the replica pushes, its losses, and what this process has of its state."""
+    ours = given(name)
+    learner = start(group, ours, first, state)
+    team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    pushes, losses = [], []
+    for round in range(first, first + 2):
+        answer = learner.play(round, lambda: reply if team.leads else team.hear(learner.vector))
+        pushes.append(answer.push.clone().numpy())
+        losses.append(answer.loss)
+    shares = learner.team.shares if group is not None else None
+    return pushes, losses, (pack_tree(learner.state_dict(), copy=True), shares)
+
+
+def same(state: Any, other: Any) -> bool:
+    if isinstance(state, dict):
+        return state.keys() == other.keys() and all(same(state[k], other[k]) for k in state)
+    if isinstance(state, list):
+        return all(map(same, state, other))
+    if hasattr(state, "array"):
+        return state.array.shape == other.array.shape and bool((state.array == other.array).all())
+    return bool(state == other)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=NIGHTLY) for name in SHARED]
+)
+def test_every_strategy_has_the_bits_of_one_process_that_takes_all_parts(
+    processes: Processes, name: str
+) -> None:
+    """Its checkpoints too: a run goes on with any number of processes."""
+    pushes, losses, (whole, _) = walk(None, name)
+    (first, told, (state, shares)), (_, _, (other, _)) = processes(walk, name)
+    assert all((a == b).all() for a, b in zip(first, pushes, strict=True))
+    assert told == losses
+    joined = join_states([state, other], shares)
+    for part in ("vector", "strategy", "inner"):
+        assert same(joined[part], whole[part]), part
+    on, *_ = walk(None, name, 2, joined)
+    resumed, *_ = processes(walk, name, 2, joined)[0]
+    assert all((a == b).all() for a, b in zip(resumed, on, strict=True))
+
+
+def gradients(group: TorchGroup | None, ours: Task) -> tuple[Any, float]:
+    """Gradient and loss of a replica's first mini-batch; of a process its share."""
+    learner = start(group, ours)
+    loss, _ = learner._gradient()
+    gradient = learner._flat.gradient
+    if group is not None:
+        gradient = learner.team.whole(gradient)
+    return gradient.numpy(), learner.team.losses(loss.reshape(1)).item()
+
+
+def one_example(rank: int, num_replicas: int) -> Any:
+    return batches_fn(rank, num_replicas, rows=1)
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0))
+
+
+def test_a_part_without_examples_counts_nothing(processes: Processes) -> None:
+    ours = given(model_fn=linear, batches_fn=one_example)
+    expected, loss = gradients(None, ours)
+    whole, told = processes(gradients, ours)[0]
+    assert (whole == expected).all()
+    assert told == loss
+
+
+@pytest.mark.parametrize(
+    "how", [{"autocast": "bfloat16"}, pytest.param({"compile": "eager"}, marks=NIGHTLY)]
+)
+def test_mixed_precision_and_compilation_go_with_it(
+    processes: Processes, how: dict[str, Any]
+) -> None:
+    ours = given(model_fn=linear, execution=replace(SHARDS, **how))
+    expected, loss = gradients(None, ours)
+    whole, told = processes(gradients, ours)[0]
+    assert (whole == expected).all()
+    assert told == loss
+
+
+def tokens(rank: int, num_replicas: int) -> list[Tensor]:
+    return [torch.arange(4 * 9).reshape(4, 9) % 17]
+
+
+def next_token(module: nn.Module, batch: Tensor) -> Tensor:
+    logits = module(batch[:, :-1])
+    return nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+def small_lm() -> nn.Module:
+    return ByteLM(17, 8, width=8, depth=2, heads=2)
+
+
+def test_a_transformer_with_tied_embeddings_is_one_too(processes: Processes) -> None:
+    ours = given(model_fn=small_lm, loss_fn=next_token, batches_fn=tokens)
+    expected, loss = gradients(None, ours)
+    whole, told = processes(gradients, ours)[0]
+    assert (whole == expected).all()
+    assert told == loss
+
+
+SGD, WIDE = partial(torch.optim.SGD, lr=0.1, momentum=0.9), 512
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(*(nn.Linear(WIDE, WIDE) for _ in range(8)), nn.Linear(WIDE, 1))
+
+
+def few(rank: int, num_replicas: int) -> Any:
+    return [(torch.ones(2, WIDE), torch.ones(2, 1))]
+
+
+def elements(group: TorchGroup, ours: Task) -> tuple[int, int]:
+    """What a process keeps after a round, in values of a vector; and the longest of its tensors."""
+    learner = start(group, ours)
+    team, num_params = learner.team, sum(learner.sizes)
+    learner.play(
+        0, lambda: Reply(torch.zeros(num_params)) if team.leads else team.hear(learner.vector)
+    )
+    gc.collect()
+    tensors = [it for it in gc.get_objects() if type(it) in (Tensor, nn.Parameter)]
+    tensors += [it.to_local() for it in gc.get_objects() if type(it) is DTensor]
+    sizes = {it.untyped_storage().data_ptr(): it.untyped_storage().nbytes() // 4 for it in tensors}
+    return sum(sizes.values()), max(sizes.values())
+
+
+def test_a_process_keeps_its_part_of_everything_and_nothing_whole(processes: Processes) -> None:
+    """Vector, copy, gradient, Parle's three and the momentum: of half of the parameters each."""
+    ours = given(model_fn=wide, batches_fn=few, inner_optimizer_fn=SGD)
+    num_params = sum(p.numel() for p in wide().parameters())
+    for kept, longest in processes(elements, ours):
+        assert kept / num_params == pytest.approx(7 / 2, rel=0.1)
+        assert longest <= num_params / 2 + WIDE
+
+
+class Tied(nn.Module):
+    """Its last layer has the weights of one inside of its list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU()])
+        self.last = nn.Linear(2, 2)
+        self.last.weight = self.layers[1].weight
+
+
+def names(module: nn.Module) -> list[str]:
+    return [next(name for name, it in module.named_modules() if it is u) for u in units(module)]
+
+
+def test_the_elements_of_lists_are_put_together_one_by_one() -> None:
+    assert names(small_lm()) == ["blocks.0", "blocks.1"]
+    assert names(LeNet(10, (1, 28, 28))) == [f"layers.{i}" for i in (0, 1, 5, 6, 11, 12, 15)]
+    wide = WideResNet(10, (3, 8, 8), depth=10, width=1)
+    assert names(wide) == [f"layers.{i}" for i in (0, 1, 2, 3, 4, 8)]
+    assert names(nn.Sequential(nn.Sequential(nn.Linear(1, 1)), nn.Linear(1, 1))) == ["0.0", "1"]
+    assert names(Tied()) == ["layers.0"]
+    assert names(nn.Linear(2, 2)) == []
+    again = nn.Linear(2, 2)
+    assert names(nn.Sequential(again, nn.ReLU(), again)) == []
+
+
+def scalar() -> nn.Module:
+    module = linear()
+    module.temperature = nn.Parameter(torch.ones(()))
+    return module
+
+
+def single() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_fn": scalar}, "execution.shard_parameters: the parameter 'temperature' of Seq"),
+        ({"model_fn": single}, "execution.num_processes: 2 processes cannot have a shard each of"),
+        (
+            {"inner_optimizer_fn": partial(torch.optim.Adafactor, lr=0.1)},
+            "execution.shard_parameters: Adafactor looks at whole parameters",
+        ),
+    ],
+    ids=["scalar", "single row", "whole parameters"],
+)
+def test_what_cannot_be_cut_is_told(
+    processes: Processes, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        processes(gradients, given(**{"model_fn": linear, **changes}))
+
+
+def test_what_cannot_go_with_it_is_told_at_once() -> None:
+    with pytest.raises(InputError, match="shard_parameters: a replica of one process has nobody"):
+        Execution(shard_parameters=True)
+    with pytest.raises(InputError, match="shard_state and shard_parameters: both are given"):
+        Execution(num_processes=2, shard_state=True, shard_parameters=True)
+    for strategy in (Rotation(), HierarchicalParle()):
+        with pytest.raises(InputError, match=r"shard_parameters: .* needs its vectors"):
+            task(strategy, execution=SHARDS)
