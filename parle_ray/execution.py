@@ -30,6 +30,8 @@ class Execution:
             of the parameters alone; for an optimiser that treats each parameter by itself.
         shard_parameters: each process keeps that, the parameters and the gradient for its own rows
             of every parameter alone (FSDP); for an optimiser that treats each value by itself.
+        num_microbatches: the layers of the module are divided among the processes, and every
+            mini-batch goes through them in so many parts (a pipeline). None: each has all layers.
     """
 
     device: str | None = None
@@ -40,6 +42,7 @@ class Execution:
     num_processes: int = 1
     shard_state: bool = False
     shard_parameters: bool = False
+    num_microbatches: int | None = None
 
     def __post_init__(self) -> None:
         if self.autocast not in (None, "bfloat16"):
@@ -52,26 +55,38 @@ class Execution:
         if self.num_processes < 1:
             raise InputError(f"num_processes must be >= 1, got {self.num_processes}")
 
-        if self.divided_by and self.num_processes == 1:
+        if self.num_microbatches is not None and self.num_microbatches < 1:
+            raise InputError(f"num_microbatches must be >= 1 or None, got {self.num_microbatches}")
+        if self.num_processes == 1 and self.divides_module:
             raise InputError(
-                f"{self.divided_by}: a replica of one process has nobody to share with; set "
-                "num_processes, or leave it off"
+                f"{self.shared_by[-1]}: a replica of one process has nobody to share with; set "
+                "num_processes, or leave it out"
             )
-        if self.shard_state and self.divided_by:
+        if len(self.shared_by) > 1:
             raise InputError(
-                f"shard_state and {self.divided_by}: both are given; the second shares the state "
-                "too, so leave out the first"
+                f"{' and '.join(self.shared_by)}: give one of them; each shares the state of "
+                "strategy and optimiser, and all but shard_state the parameters too"
             )
 
     @property
-    def divided_by(self) -> str | None:
-        """The setting by which no process of a replica has the whole module, if there is one."""
-        return "shard_parameters" if self.shard_parameters else None
+    def shared_by(self) -> list[str]:
+        """The setting by which each process keeps a share alone of what others may keep whole."""
+        asked = {
+            "shard_state": self.shard_state,
+            "shard_parameters": self.shard_parameters,
+            "num_microbatches": self.num_microbatches is not None,
+        }
+        return [name for name, is_asked in asked.items() if is_asked]
+
+    @property
+    def divides_module(self) -> bool:
+        """Whether no process of a replica has the whole module."""
+        return self.shard_parameters or self.num_microbatches is not None
 
     @property
     def num_parts(self) -> int:
         """Into how many parts a mini-batch is cut."""
-        return self.num_processes
+        return self.num_microbatches or self.num_processes
 
     def resolve_device(self) -> torch.device:
         """The device this process computes on.

@@ -5,7 +5,8 @@ They are on one node, so all that is not NCCL's own goes over the loopback inter
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -97,6 +98,24 @@ class TorchGroup:
         with _explained():
             distributed.broadcast(tensor, 0)
 
+    def send(self, tensor: Tensor, other: int) -> Callable[[], None]:
+        """Give it to one, who takes what it is given in order; waits until it may be changed."""
+        with _explained():
+            work = distributed.isend(tensor, other)
+        assert work is not None
+
+        def wait() -> None:
+            with _explained():
+                work.wait()
+            _ = tensor  # which was not to be forgotten before
+
+        return wait
+
+    def receive(self, tensor: Tensor, other: int) -> None:
+        """Fill it by what that one has sent."""
+        with _explained():
+            distributed.recv(tensor, other)
+
     def gather(self, whole: Tensor, own: Tensor) -> None:
         """Fill `whole` by what all have, end to end, in their order; each has as much."""
         with _explained():
@@ -112,4 +131,5 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        traceback.clear_frames(error.__traceback__)  # they have what keeps connections open
         raise TeamBroken(str(error).partition("\n")[0]) from error

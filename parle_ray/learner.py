@@ -88,7 +88,7 @@ class Learner:
             self.team, self._index = Alone(parts) if parts > 1 else Team(), 0
             self._seat = rank, task.num_replicas
         self._device = task.execution.resolve_device()
-        on_host = joins and task.execution.divided_by is not None
+        on_host = joins and task.execution.divides_module
         self._flat = task.build(torch.device("cpu") if on_host else self._device)
         self.sizes = [p.numel() for p in self._flat.parameters]
         cuda = self._device.type == "cuda"
@@ -276,20 +276,32 @@ class Learner:
 
     def _backward(self, batch: Any) -> Tensor:
         """Add the gradient of a batch to `flat.gradient`; its loss."""
+        self._flat.load()
+        loss = self.loss(batch, self._module)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._flat.collect()
+        return loss.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layers that are here make of their input."""
+        execution = self.task.execution
+        with execution.precision(self._device):
+            y: Tensor = self._module(execution.place(x, self._device))
+        return y
+
+    def loss(self, batch: Any, module: Any) -> Tensor:
+        """The user's loss of a batch, with its graph, by a module or what stands for it."""
         execution = self.task.execution
         batch = execution.place(batch, self._device)
-        self._flat.load()
         with execution.precision(self._device):
-            loss = self.task.loss_fn(self._module, batch)
+            loss = self.task.loss_fn(module, batch)
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
             raise InputError(
                 f"loss_fn must return a scalar tensor that depends on the parameters, got {what}; "
                 "reduce it with .mean() and keep it out of torch.no_grad()"
             )
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._flat.collect()
-        return loss.detach()
+        return loss
 
     def _schedule(self, round: int) -> None:
         """The learning rate of `round`, also where rounds before it were not walked."""

@@ -62,11 +62,10 @@ class Task:
             hint = f"; write {self.strategy.__name__}()" if isinstance(self.strategy, type) else ""
             raise InputError(f"strategy must be a Strategy, got {self.strategy!r}{hint}")
         whole = self.strategy.walks_apart or not self.strategy.coordinate_wise
-        shared_by = "shard_state" if self.execution.shard_state else self.execution.divided_by
-        if shared_by and whole:
+        if self.execution.shared_by and whole:
             raise InputError(
-                f"execution.{shared_by}: {type(self.strategy).__name__} needs its vectors whole; "
-                "leave it off"
+                f"execution.{self.execution.shared_by[0]}: {type(self.strategy).__name__} needs "
+                "its vectors whole; leave it out"
             )
         _check_whole("num_replicas", self.num_replicas, 1)
         _check_whole("seed", self.seed, 0)

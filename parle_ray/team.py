@@ -40,6 +40,12 @@ class Group(Protocol):
     def broadcast(self, tensor: Tensor) -> None:
         """Fill it, in all others, by what it is in the first."""
 
+    def send(self, tensor: Tensor, other: int) -> Callable[[], None]:
+        """Give it to one, who takes what it is given in order; waits until it may be changed."""
+
+    def receive(self, tensor: Tensor, other: int) -> None:
+        """Fill it by what that one has sent."""
+
 
 class TeamBroken(RuntimeError):
     """A process of this replica is gone, or has not answered in time."""

@@ -10,9 +10,19 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.processes import Processes
+
 torch.set_num_threads(1)
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("same")
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """Two, which import all that is needed when first asked."""
+    processes = Processes(2)
+    yield processes
+    processes.end()
 
 
 @pytest.fixture(scope="session")

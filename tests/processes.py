@@ -22,7 +22,9 @@ class Processes:
         self._asked = [CONTEXT.Queue() for _ in range(size)]
         self._all = [
             CONTEXT.Process(
-                target=_serve, args=(index, size, self._ports, self._asked[index], self._said)
+                target=_serve,
+                args=(index, size, self._ports, self._asked[index], self._said),
+                daemon=True,
             )
             for index in range(size)
         ]

@@ -1,7 +1,7 @@
 """The processes of a replica as threads, which exchange copies of their tensors."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,13 @@ class ThreadGroup:
             return
         for other in range(1, self.size):
             self._give(other, tensor)
+
+    def send(self, tensor: Tensor, other: int) -> Callable[[], None]:
+        self._give(other, tensor)
+        return lambda: None
+
+    def receive(self, tensor: Tensor, other: int) -> None:
+        self._take(other, tensor)
 
     def leave(self) -> None:
         for other in range(self.size):

@@ -1,7 +1,5 @@
 """Processes that share the parameters of a replica: each has a shard, together they are one."""
 
-import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from parle_ray.cluster.states import join_states
 from parle_ray.cluster.wire import pack_tree, unpack_tree
@@ -22,23 +19,16 @@ from parle_ray.models.byte_lm import ByteLM
 from parle_ray.models.lenet import LeNet
 from parle_ray.models.wide_resnet import WideResNet
 from parle_ray.replica import Reply
-from parle_ray.strategies import STRATEGIES, HierarchicalParle, Rotation
+from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
 from tests.problems import task
 from tests.processes import Processes
 from tests.test_sharded import SHARED
+from tests.wide import SGD, WIDTH, after_a_round, few, wide
 
 pytestmark = pytest.mark.timeout(240)  # the processes import all that is needed first
-SIZE = 2
 OFTEN, NIGHTLY = ("parle", "sgd", "diloco", "asynchronous_easgd"), pytest.mark.nightly
-SHARDS = Execution(num_processes=SIZE, shard_parameters=True)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Processes]:
-    processes = Processes(SIZE)
-    yield processes
-    processes.end()
+SHARDS = Execution(num_processes=2, shard_parameters=True)
 
 
 class Net(nn.Module):
@@ -64,7 +54,7 @@ def loss_fn(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return (module(batch[0]) - batch[1]).square().mean()
 
 
-def batches_fn(rank: int, num_replicas: int, rows: int = 5) -> list[tuple[Tensor, Tensor]]:
+def batches_fn(rank: int, num_replicas: int, rows: int = 7) -> list[tuple[Tensor, Tensor]]:
     """Mini-batches that cannot be cut into equal parts."""
     random = torch.Generator().manual_seed(7)
     return [
@@ -98,10 +88,10 @@ def start(group: TorchGroup | None, ours: Task, first: int = 0, state: Any = Non
 
 
 def walk(
-    group: TorchGroup | None, name: str, first: int = 0, state: Any = None
-) -> tuple[list[Any], list[float], Any]:
+    group: TorchGroup | None, name: str, size: int, first: int = 0, state: Any = None
+) -> tuple[list[Any], list[float], Any, Any]:
     """Two rounds: what the replica pushes, its losses, and what this process has of its state."""
-    ours = given(name)
+    ours = given(name, execution=replace(SHARDS, num_processes=size))
     learner = start(group, ours, first, state)
     team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
     pushes, losses = [], []
@@ -110,17 +100,7 @@ def walk(
         pushes.append(answer.push.clone().numpy())
         losses.append(answer.loss)
     shares = learner.team.shares if group is not None else None
-    return pushes, losses, (pack_tree(learner.state_dict(), copy=True), shares)
-
-
-def same(state: Any, other: Any) -> bool:
-    if isinstance(state, dict):
-        return state.keys() == other.keys() and all(same(state[k], other[k]) for k in state)
-    if isinstance(state, list):
-        return all(map(same, state, other))
-    if hasattr(state, "array"):
-        return state.array.shape == other.array.shape and bool((state.array == other.array).all())
-    return bool(state == other)
+    return pushes, losses, pack_tree(learner.state_dict(), copy=True), shares
 
 
 @pytest.mark.parametrize(
@@ -130,15 +110,28 @@ def test_every_strategy_has_the_bits_of_one_process_that_takes_all_parts(
     processes: Processes, name: str
 ) -> None:
     """Its checkpoints too: a run goes on with any number of processes."""
-    pushes, losses, (whole, _) = walk(None, name)
-    (first, told, (state, shares)), (_, _, (other, _)) = processes(walk, name)
-    assert all((a == b).all() for a, b in zip(first, pushes, strict=True))
-    assert told == losses
-    joined = join_states([state, other], shares)
+    are_one(processes, name, 2)
+
+
+@NIGHTLY
+def test_three_processes_have_the_bits_of_one() -> None:
+    """Where a sum has three terms its order matters."""
+    processes = Processes(3)
+    are_one(processes, "parle", 3)
+    processes.end()
+
+
+def are_one(processes: Processes, name: str, size: int) -> None:
+    pushes, losses, whole, _ = walk(None, name, size)
+    told = processes(walk, name, size)
+    assert all((a == b).all() for a, b in zip(told[0][0], pushes, strict=True))
+    assert [it[1] for it in told] == [losses] * size
+    joined = join_states([state for *_, state, _ in told], told[0][3])
     for part in ("vector", "strategy", "inner"):
-        assert same(joined[part], whole[part]), part
-    on, *_ = walk(None, name, 2, joined)
-    resumed, *_ = processes(walk, name, 2, joined)[0]
+        mine, theirs = (unpack_tree(state[part]) for state in (joined, whole))
+        torch.testing.assert_close(mine, theirs, rtol=0.0, atol=0.0)
+    on, *_ = walk(None, name, size, 2, joined)
+    resumed, *_ = processes(walk, name, size, 2, joined)[0]
     assert all((a == b).all() for a, b in zip(resumed, on, strict=True))
 
 
@@ -202,29 +195,8 @@ def test_a_transformer_with_tied_embeddings_is_one_too(processes: Processes) -> 
     assert told == loss
 
 
-SGD, WIDE = partial(torch.optim.SGD, lr=0.1, momentum=0.9), 512
-
-
-def wide() -> nn.Module:
-    return nn.Sequential(*(nn.Linear(WIDE, WIDE) for _ in range(8)), nn.Linear(WIDE, 1))
-
-
-def few(rank: int, num_replicas: int) -> Any:
-    return [(torch.ones(2, WIDE), torch.ones(2, 1))]
-
-
 def elements(group: TorchGroup, ours: Task) -> tuple[int, int]:
-    """What a process keeps after a round, in values of a vector; and the longest of its tensors."""
-    learner = start(group, ours)
-    team, num_params = learner.team, sum(learner.sizes)
-    learner.play(
-        0, lambda: Reply(torch.zeros(num_params)) if team.leads else team.hear(learner.vector)
-    )
-    gc.collect()
-    tensors = [it for it in gc.get_objects() if type(it) in (Tensor, nn.Parameter)]
-    tensors += [it.to_local() for it in gc.get_objects() if type(it) is DTensor]
-    sizes = {it.untyped_storage().data_ptr(): it.untyped_storage().nbytes() // 4 for it in tensors}
-    return sum(sizes.values()), max(sizes.values())
+    return after_a_round(start(group, ours))
 
 
 def test_a_process_keeps_its_part_of_everything_and_nothing_whole(processes: Processes) -> None:
@@ -233,7 +205,7 @@ def test_a_process_keeps_its_part_of_everything_and_nothing_whole(processes: Pro
     num_params = sum(p.numel() for p in wide().parameters())
     for kept, longest in processes(elements, ours):
         assert kept / num_params == pytest.approx(7 / 2, rel=0.1)
-        assert longest <= num_params / 2 + WIDE
+        assert longest <= num_params / 2 + WIDTH
 
 
 class Tied(nn.Module):
@@ -289,13 +261,3 @@ def test_what_cannot_be_cut_is_told(
 ) -> None:
     with pytest.raises(InputError, match=said):
         processes(gradients, given(**{"model_fn": linear, **changes}))
-
-
-def test_what_cannot_go_with_it_is_told_at_once() -> None:
-    with pytest.raises(InputError, match="shard_parameters: a replica of one process has nobody"):
-        Execution(shard_parameters=True)
-    with pytest.raises(InputError, match="shard_state and shard_parameters: both are given"):
-        Execution(num_processes=2, shard_state=True, shard_parameters=True)
-    for strategy in (Rotation(), HierarchicalParle()):
-        with pytest.raises(InputError, match=r"shard_parameters: .* needs its vectors"):
-            task(strategy, execution=SHARDS)

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"replica", "partial", "stretches", "tree"},
     {"generators", "stream", "execution", "task", "team", "group", "sharded", "fully_sharded"},
+    {"stages", "line", "stand_ins", "pipeline"},
     {"learner", "deputies", "master", "asynchronous", "race", "uneven"},
     {"metrics", "evaluate"},
     {"simulate", "optim", "planning", "flatness"},

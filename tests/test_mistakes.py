@@ -133,6 +133,20 @@ def test_a_schedule_without_a_length_is_refused_when_it_is_asked() -> None:
         ({"autocast": "float16"}, "autocast must be 'bfloat16' or None, got 'float16'"),
         ({"num_threads": 0}, "num_threads must be >= 1, got 0"),
         ({"num_processes": 0}, "num_processes must be >= 1, got 0"),
+        (
+            {"num_processes": 2, "num_microbatches": 0},
+            "num_microbatches must be >= 1 or None, got 0",
+        ),
+        ({"shard_parameters": True}, "shard_parameters: a replica of one process has nobody"),
+        ({"num_microbatches": 4}, "num_microbatches: a replica of one process has nobody"),
+        (
+            {"num_processes": 2, "shard_state": True, "num_microbatches": 4},
+            "shard_state and num_microbatches: give one of them",
+        ),
+        (
+            {"num_processes": 2, "shard_parameters": True, "num_microbatches": 4},
+            "shard_parameters and num_microbatches: give one of them",
+        ),
     ],
 )
 def test_an_execution_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:

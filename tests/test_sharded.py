@@ -14,7 +14,7 @@ from parle_ray.execution import Execution
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
 from parle_ray.sharded import Stretches
-from parle_ray.strategies import STRATEGIES, EntropySGD, Rotation
+from parle_ray.strategies import STRATEGIES, EntropySGD, HierarchicalParle, Rotation
 from parle_ray.team import Group
 from tests.problems import NUM_PARAMS, Pieces, task
 from tests.test_team import together
@@ -67,10 +67,13 @@ def test_every_strategy_has_the_bits_of_one_process_and_half_of_its_state(name: 
         assert all(torch.equal(a, b) for a, b in zip(pushed, expected, strict=True))
 
 
-@pytest.mark.parametrize("strategy", [Rotation(), EntropySGD(noise=0.1)])
-def test_what_looks_at_the_whole_vector_is_not_cut(strategy: Any) -> None:
-    with pytest.raises(InputError, match=r"execution.shard_state: .* needs its vectors whole"):
-        task(strategy, execution=Execution(num_processes=2, shard_state=True))
+@pytest.mark.parametrize("strategy", [Rotation(), EntropySGD(noise=0.1), HierarchicalParle()])
+@pytest.mark.parametrize(
+    "how", [{"shard_state": True}, {"shard_parameters": True}, {"num_microbatches": 4}]
+)
+def test_what_looks_at_the_whole_vector_is_not_cut(strategy: Any, how: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"execution.{next(iter(how))}: .* needs its vectors"):
+        task(strategy, execution=Execution(num_processes=2, **how))
 
 
 def test_a_part_has_whole_parameters() -> None:

@@ -18,13 +18,14 @@ from parle_ray import lazy_dynamo
 from parle_ray.cluster.hiring import Hiring
 from parle_ray.cluster.losses import MateLost, cause_of, explain, why_lost
 from parle_ray.cluster.nodes import on_node
-from parle_ray.cluster.states import join_states
+from parle_ray.cluster.states import VECTORS, join_states
 from parle_ray.cluster.wire import pack_tree, unpack_tree, view_all
 from parle_ray.deputies import Apart
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.fully_sharded import FullySharded
 from parle_ray.group import TorchGroup, find_store, open_store
 from parle_ray.learner import Learner
+from parle_ray.pipeline import Pipeline
 from parle_ray.sharded import Sharing, Stretches
 from parle_ray.task import Task
 from parle_ray.team import NoReply, Team, TeamBroken, Together
@@ -82,8 +83,7 @@ class MateActor:
         execution = self._task.execution
         size, device = execution.num_processes, execution.resolve_device()
         self._group = TorchGroup(find_store(port, size), self._index, size, device)
-        self._team = team_of(self._group, self._task)
-        self._learner.join(self._team)
+        self._team = join_team(self._learner, self._group, self._task)
 
     def start(
         self,
@@ -108,25 +108,31 @@ class MateActor:
         except NoReply:
             pass
         except Exception as error:
-            if not isinstance(error, TeamBroken):
-                self._group.leave()  # or the others would wait for this one
+            self._group.leave()  # or those would wait who do not hear of it from one another
             explain(repr(self), f"round {round}", error)
 
     def state(self) -> Any:
         """What this process has of the replica's state, packed."""
         state = self._learner.state_dict()
         if not self._task.strategy.walks_apart:
-            state = {name: state[name] for name in ("vector", "strategy", "inner", "end")}
+            state = {name: state[name] for name in (*VECTORS, "inner", "buffers")}
         return pack_tree(state)
 
 
-def team_of(group: TorchGroup, task: Task) -> Together:
-    """One process of a team."""
+def join_team(learner: Learner, group: TorchGroup, task: Task) -> Together:
+    """Make it one process of a team."""
+    execution = task.execution
+    team: Together
     if task.strategy.walks_apart:
-        return Apart(group)
-    if task.execution.shard_parameters:
-        return FullySharded(group)
-    return Stretches(group) if task.execution.shard_state else Together(group)
+        team = Apart(group)
+    elif execution.num_microbatches:
+        team = Pipeline(group, learner, execution.num_microbatches)
+    elif execution.shard_parameters:
+        team = FullySharded(group)
+    else:
+        team = Stretches(group) if execution.shard_state else Together(group)
+    learner.join(team)
+    return team
 
 
 class Mates:
@@ -202,8 +208,7 @@ class Mates:
         self._ask("meet", store.port)
         device = self._task.execution.resolve_device()
         group = TorchGroup(store, 0, self._size, device)
-        self._team = team_of(group, self._task)
-        learner.join(self._team)
+        self._team = join_team(learner, group, self._task)
         self._answers()
         return pids
 

@@ -38,6 +38,8 @@ def join_states(states: Sequence[Any], shares: Sequence[Share] | None = None) ->
         own = [state["inner"]["state"] for state in states]
         names = {name: None for state in own for name in state}
         inner = inner | {"state": {n: _rows([s[n] for s in own if n in s]) for n in names}}
+    if "buffers" in first:  # of layers that several have, the first's
+        joined["buffers"] = {k: v for s in reversed(states) for k, v in s["buffers"].items()}
     return first | joined | {"inner": inner}
 
 

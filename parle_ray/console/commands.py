@@ -131,7 +131,8 @@ def make_trainer(
     config = recipe.config
     device = f"{config.gpus_per_replica:g} GPU each" if config.gpus_per_replica else "CPU"
     if config.execution.num_processes > 1:
-        device += f", {config.execution.num_processes} processes each"
+        shared_by = "".join(f" ({name})" for name in config.execution.shared_by)
+        device += f", {config.execution.num_processes} processes each{shared_by}"
     print(header(recipe, device), flush=True)
     from ray.train import FailureConfig, RunConfig
 

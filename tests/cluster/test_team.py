@@ -20,6 +20,8 @@ from tests.cluster.test_resume import Unplugged, unplug_at
 
 TWO = Execution(num_processes=2)
 STATE, FSDP = replace(TWO, shard_state=True), replace(TWO, shard_parameters=True)
+PIPE = replace(TWO, num_microbatches=4)
+LONG = replace(PIPE, num_processes=3)
 
 
 @pytest.mark.nightly
@@ -33,6 +35,8 @@ STATE, FSDP = replace(TWO, shard_state=True), replace(TWO, shard_parameters=True
         pytest.param("hierarchical_parle", TWO, id="apart"),
         pytest.param("parle", FSDP, id="parle-fsdp"),
         pytest.param("sgd", FSDP, id="sgd-fsdp"),
+        pytest.param("parle", PIPE, id="parle-pipeline"),
+        pytest.param("sgd", PIPE, id="sgd-pipeline"),
     ],
 )
 def test_two_processes_a_replica_end_with_the_bits_of_simulate(
@@ -56,25 +60,30 @@ def test_two_processes_a_replica_end_with_the_bits_of_simulate(
         pytest.param(signal.SIGKILL, TWO, id="killed-whole", marks=pytest.mark.nightly),
         pytest.param(signal.SIGSTOP, TWO, id="stopped-whole", marks=pytest.mark.nightly),
         pytest.param(signal.SIGKILL, FSDP, id="killed-fsdp"),
+        pytest.param(signal.SIGKILL, PIPE, id="killed-pipeline"),
+        pytest.param(signal.SIGKILL, LONG, id="killed-of-three", marks=pytest.mark.nightly),
     ],
 )
 def test_a_killed_process_takes_its_replica_with_it_and_no_other(
     trainer: Any, how: signal.Signals, execution: Execution, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The last one: of a pipeline of three the first hears of it from the second alone."""
     pids: dict[str, list[int]] = {}
     seen: list[dict[str, Any]] = []
+    size = execution.num_processes
 
-    def both(rank: int) -> list[int]:
-        return [pid_of(f"replica-{rank}"), pid_of(f"replica-{rank}/1")]
+    def each(rank: int) -> list[int]:
+        others = [pid_of(f"replica-{rank}/{index}") for index in range(1, size)]
+        return [pid_of(f"replica-{rank}"), *others]
 
     def listen(report: dict[str, Any]) -> None:
         seen.append(report)
         if report["round"] == 5:
-            pids["killed"], pids["others"] = both(1), both(0)
-            os.kill(pids["killed"][1], how)
+            pids["killed"], pids["others"] = each(1), each(0)
+            os.kill(pids["killed"][-1], how)
         back = [one for one in seen[-20:] if one["faults"] == 1 and one["replicas_alive"] == 2]
         if len(back) == 20:
-            pids["back"], pids["still"] = both(1), both(0)
+            pids["back"], pids["still"] = each(1), each(0)
             raise Unplugged
 
     with pytest.raises(Unplugged):
@@ -92,5 +101,6 @@ def test_a_killed_process_takes_its_replica_with_it_and_no_other(
     assert pids["still"] == pids["others"]
     assert not set(pids["back"]) & set(pids["killed"])
     assert not [pid for pid in pids["killed"] if Path(f"/proc/{pid}").exists()]
-    why = r"its process .* \(process 2 of its 2\)" if how == signal.SIGKILL else "silent for"
+    died = rf"its process .* \(process {size} of its {size}\)"
+    why = died if how == signal.SIGKILL else "silent for"
     assert re.search(f"replica 1 was lost, {why}", capsys.readouterr().err)

@@ -1,0 +1,98 @@
+"""A replica whose layers are divided among its processes: a pipeline of micro-batches (GPipe).
+
+    y_is = layers_s(y_i,s-1)      process s = 1 ... m, micro-batch i = 1 ... n; and so back
+    g = sum_i (B_i / B) g_i       g_i: the gradient of the loss on its B_i examples
+
+While one process has a micro-batch, the next has the one before: each is busy for n turns of
+n + m - 1. What travels are activations, their gradients, and where torch's random numbers are: so
+the bits are those of one process that takes micro-batch after micro-batch, dropout included.
+Source: Huang et al. (GPipe), arXiv 1811.06965.
+"""
+
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from parle_ray.flat import FlatModule
+from parle_ray.generators import reseeded
+from parle_ray.line import Line
+from parle_ray.sharded import Sharing
+from parle_ray.stages import Stage, stages
+from parle_ray.stand_ins import End, entry
+from parle_ray.team import Backward, Group, cut, draw_seed, no_loss
+
+
+class Work(Protocol):
+    """What a process of a pipeline computes; a `Learner` does."""
+
+    def loss(self, batch: Any, module: Any) -> Tensor:
+        """The user's loss of a batch, with its graph, where `module` stands for the module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layers that are here make of their input."""
+
+
+class Pipeline(Sharing):
+    """One of several processes with consecutive layers each.
+
+    Args:
+        num_microbatches: into which every mini-batch is cut.
+    """
+
+    on_host = True
+
+    def __init__(self, group: Group, work: Work, num_microbatches: int) -> None:
+        super().__init__(group)
+        self._work, self._num_microbatches = work, num_microbatches
+        self._is_last = group.index == group.size - 1
+
+    def divide(self, flat: FlatModule, device: torch.device) -> FlatModule:
+        """Leave this process's layers of the module, which is in host memory.
+
+        Raises:
+            InputError: the module cannot be cut so.
+        """
+        layers, self.shares = stages(flat, self._group.size)
+        self._line = Line(self._group, device)
+        return Stage(flat, layers[self._group.index], self.share, device)
+
+    def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
+        with self._line.open():
+            return self._walk(gradient, batch)
+
+    def _walk(self, gradient: Tensor, batch: Any) -> Tensor:
+        """All micro-batches forward, then all backward; the gradient of each is weighted."""
+        seed, cuda = draw_seed(), gradient.device.type == "cuda"
+        parts = [cut(batch, i, self._num_microbatches) for i in range(self._num_microbatches)]
+        total, loss = torch.zeros_like(gradient), no_loss(gradient)
+        walks = []
+        for i, (part, share) in enumerate(parts):
+            if share:
+                with reseeded(seed, i, cuda=cuda):
+                    walks.append((share, *self._forward(part)))
+        for share, x, y in walks:
+            self._backward(x, y)
+            total.add_(gradient.mul_(share))
+            gradient.zero_()
+            if self._is_last:
+                loss += share * y.detach()
+        gradient.copy_(total)
+        return loss
+
+    def _forward(self, part: Any) -> tuple[Tensor, Tensor]:
+        """A micro-batch through the layers: what came in, and what went out or its loss."""
+        if self._is_last:
+            end = End(self._line.take, self._work.forward)
+            loss = self._work.loss(part, end)
+            return end.taken, loss
+        x = self._line.take() if self._group.index else entry(partial(self._work.loss, part))
+        y = self._work.forward(x)
+        self._line.give(y)
+        return x, y
+
+    def _backward(self, x: Tensor, y: Tensor) -> None:
+        y.backward(None if self._is_last else self._line.take_gradient(y))  # type: ignore[no-untyped-call]
+        if self._group.index:
+            self._line.give_gradient(x)

@@ -1,0 +1,266 @@
+"""Processes with some layers each: together they are one that takes micro-batch by micro-batch."""
+
+import re
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from parle_ray.cluster.states import join_states
+from parle_ray.cluster.wire import pack_tree, unpack_tree
+from parle_ray.errors import InputError
+from parle_ray.execution import Execution
+from parle_ray.learner import Learner
+from parle_ray.pipeline import Pipeline
+from parle_ray.replica import Reply
+from parle_ray.strategies import STRATEGIES
+from parle_ray.task import Task
+from parle_ray.team import Group, TeamBroken
+from tests.problems import task
+from tests.processes import Processes
+from tests.team import ThreadGroup
+from tests.test_sharded import SHARED
+from tests.test_team import together
+from tests.wide import SGD, after_a_round, few, wide
+
+PIPE = Execution(num_processes=2, num_microbatches=4)
+
+
+class Net(nn.Module):
+    """Batch norm, a frozen layer, dropout; its inputs are no floating-point numbers."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Embedding(11, 3),
+            nn.Linear(3, 3).requires_grad_(False),
+            nn.Linear(3, 7),
+            nn.Dropout(dropout),
+            nn.BatchNorm1d(7),
+            nn.Linear(7, 5),
+            nn.Tanh(),
+            nn.Dropout(dropout),
+            nn.Linear(5, 1),
+            nn.Flatten(0),
+        )
+        with torch.no_grad():  # threads that draw at once draw from one another's numbers
+            self.layers[1].weight.copy_(torch.eye(3))
+            self.layers[1].bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return y
+
+
+def loss_fn(module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return (module(batch["x"]) - batch["y"]).square().mean()
+
+
+def batches_fn(rank: int, num_replicas: int, rows: int = 10) -> list[dict[str, Tensor]]:
+    """Mini-batches that cannot be cut into equal parts."""
+    random = torch.Generator().manual_seed(7)
+    return [
+        {"x": torch.arange(rows) % 10, "y": torch.randn(rows, generator=random)} for _ in range(3)
+    ]
+
+
+def given(name: str = "parle", **changes: Any) -> Task:
+    arguments: dict[str, Any] = {
+        "model_fn": Net,
+        "loss_fn": loss_fn,
+        "batches_fn": batches_fn,
+        "num_replicas": 1,
+        "num_rounds": 4,
+        "inner_optimizer_fn": partial(torch.optim.Adam, lr=0.1, weight_decay=0.1),
+        "execution": PIPE,
+    }
+    return task(STRATEGIES[name](sync_every=2), **(arguments | changes)).fitted_to(3)
+
+
+def start(ours: Task, group: Group | None, first: int = 0, state: Any = None) -> Learner:
+    """One process of a replica, or all of it."""
+    learner = Learner(ours, 0, joins=group is not None)
+    if group is not None:
+        assert ours.execution.num_microbatches is not None
+        learner.join(Pipeline(group, learner, ours.execution.num_microbatches))
+    learner.start(ours, first, torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    if state is not None:
+        learner.load_state_dict(unpack_tree(state))
+    return learner
+
+
+def walk(
+    ours: Task, group: Group | None = None, first: int = 0, state: Any = None
+) -> tuple[list[Tensor], list[float], Any, Any]:
+    """Two rounds: what the replica pushes, its losses, and what this process has of its state."""
+    learner = start(ours, group, first, state)
+    team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    pushes, losses = [], []
+    for round in range(first, first + 2):
+        answer = learner.play(round, lambda: reply if team.leads else team.hear(learner.vector))
+        pushes.append(answer.push.clone())
+        losses.append(answer.loss)
+    shares = learner.team.shares if group is not None else None
+    return pushes, losses, pack_tree(learner.state_dict(), copy=True), shares
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "num_microbatches"),
+    [*((name, 2, 4) for name in SHARED), ("parle", 3, 3), ("parle", 4, 5), ("parle", 2, 1)],
+)
+def test_every_strategy_has_the_bits_of_one_process(
+    name: str, size: int, num_microbatches: int
+) -> None:
+    """Of ten examples a micro-batch of four gets two or three."""
+    execution = Execution(num_processes=size, num_microbatches=num_microbatches)
+    ours = given(name, execution=execution)
+    pushes, losses, whole, _ = walk(ours)
+    told = together(size, partial(walk, ours))
+    assert same(told[0][0], pushes)
+    assert [it[1] for it in told] == [losses] * size
+    joined = join_states([state for *_, state, _ in told], told[0][3])
+    for part in ("vector", "strategy", "inner", "buffers"):
+        mine, theirs = (unpack_tree(state[part]) for state in (joined, whole))
+        torch.testing.assert_close(mine, theirs, rtol=0.0, atol=0.0)
+    on, *_ = walk(ours, None, 2, joined)
+    resumed = together(size, partial(walk, ours, first=2, state=joined))
+    assert same(resumed[0][0], on)
+
+
+def noisy_net() -> nn.Module:
+    return Net(dropout=0.5)
+
+
+def noisy_loss(module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Draws before and after it calls the module."""
+    x, y = batch["x"], batch["y"]
+    moved = torch.where(torch.rand(len(x)) < 0.3, x + 1, x)
+    return ((module(moved) - y) * torch.rand(len(x))).square().mean()
+
+
+def gradients(group: Group | None, ours: Task) -> tuple[Any, float]:
+    """Gradient and loss of a replica's first mini-batch; of a process its share."""
+    learner = start(ours, group)
+    with learner._generators:
+        loss, _ = learner._gradient()
+    gradient = learner._flat.gradient
+    if group is not None:
+        gradient = learner.team.whole(gradient)
+    return gradient.numpy(), learner.team.losses(loss.reshape(1)).item()
+
+
+@pytest.mark.timeout(240)  # the processes import all that is needed first
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"autocast": "bfloat16"}, pytest.param({"compile": "eager"}, marks=pytest.mark.nightly)],
+)
+def test_random_numbers_are_those_of_one_process(processes: Processes, how: dict[str, Any]) -> None:
+    """And mixed precision and compilation go with it."""
+    execution = replace(PIPE, **how)
+    ours = given(model_fn=noisy_net, loss_fn=noisy_loss, execution=execution)
+    expected, loss = gradients(None, ours)
+    gradient, told = processes(gradients, ours)[0]
+    assert (gradient == expected).all()
+    assert told == loss
+
+
+def elements(group: Group, ours: Task) -> tuple[int, int]:
+    return after_a_round(start(ours, group))
+
+
+@pytest.mark.timeout(240)
+def test_a_process_keeps_its_layers_and_nothing_whole(processes: Processes) -> None:
+    """Vector, gradient, Parle's three and the momentum: of half of the layers each."""
+    ours = given(model_fn=wide, loss_fn=squares, batches_fn=few, inner_optimizer_fn=SGD)
+    num_params = sum(p.numel() for p in wide().parameters())
+    for kept, longest in processes(elements, ours):
+        assert kept / num_params == pytest.approx(6 / 2, rel=0.1)
+        assert longest == num_params / 2
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+
+
+def pairs(rank: int, num_replicas: int) -> list[tuple[Tensor, Tensor]]:
+    return [(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([5.0, 6.0]))]
+
+
+def squares(module: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return (module(batch[0]) - batch[1]).square().mean()
+
+
+SMALL: dict[str, Any] = {"model_fn": small, "loss_fn": squares, "batches_fn": pairs}
+
+
+def test_a_microbatch_without_examples_counts_nothing() -> None:
+    ours = given(**SMALL)
+    expected, loss = gradients(None, ours)
+    (gradient, told), _ = together(2, lambda group: gradients(group, ours))
+    assert (gradient == expected).all()
+    assert told == loss
+
+
+def twice(module: nn.Module, batch: Any) -> Tensor:
+    return module(batch[0]).mean() + module(batch[0]).mean()
+
+
+def decay(module: nn.Module, batch: Any) -> Tensor:
+    return module(batch[0]).mean() + sum(p.square().sum() for p in module.parameters())
+
+
+def two_inputs(module: nn.Module, batch: Any) -> Tensor:
+    return module(batch[0], mask=batch[1]).mean()
+
+
+def none_at_all(module: nn.Module, batch: Any) -> Tensor:
+    return torch.ones((), requires_grad=True)
+
+
+class Argmax(nn.Module):
+    """What it makes has no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.argmax(1)
+
+
+def discrete() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), Argmax(), nn.Embedding(3, 1), nn.Flatten(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "by", "said"),
+    [
+        ({"loss_fn": twice}, {1}, "calls the module more than once"),
+        ({"loss_fn": decay}, {0, 1}, "loss_fn asks the module for 'parameters'"),
+        ({"loss_fn": two_inputs}, {0, 1}, "with one tensor, .*; got Tensor, Tensor"),
+        ({"loss_fn": none_at_all}, {0, 1}, "loss_fn must call the module that it is given"),
+        ({"model_fn": discrete}, {0}, "have made a tensor of torch.int64"),
+    ],
+    ids=["twice", "parameters", "two inputs", "no call", "no gradient"],
+)
+def test_a_loss_that_needs_more_than_a_pipeline_has_is_told(
+    changes: dict[str, Any], by: set[int], said: str
+) -> None:
+    told: dict[int, str] = {}
+
+    def work(group: ThreadGroup) -> None:
+        try:
+            gradients(group, given(**(SMALL | changes)))
+        except InputError as error:
+            told[group.index] = str(error)
+            group.leave()
+        except TeamBroken:
+            pass
+
+    together(2, work)
+    assert told
+    assert told.keys() <= by
+    assert all(re.match(f"execution.num_microbatches: .*{said}", it) for it in told.values())
