@@ -29,7 +29,18 @@ def threads(one_process: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa
     monkeypatch.setattr("parle_ray.cluster.crew.bury", lambda node, pids, kills: "")
 
 
-@pytest.mark.parametrize("shard_state", [False, True], ids=["whole", "sharded"])
+class Layers(nn.Sequential):
+    """Two with parameters, from a start that draws no random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(6, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+        self.double()
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.linspace(-1.0, 1.0, p.numel()).view(p.shape))
+
+
+@pytest.mark.parametrize("how", [{}, {"shard_state": True}, {"num_microbatches": 3}])
 @pytest.mark.parametrize(
     ("strategy", "compression"),
     [
@@ -42,10 +53,11 @@ def threads(one_process: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa
     ids=["overlapping", "blocking", "compressed", "apart", "apart, compressed"],
 )
 def test_a_run_of_two_processes_a_replica_has_the_bits_of_simulate(
-    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str, shard_state: bool
+    monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str, how: dict[str, Any]
 ) -> None:
-    execution = replace(TWO, shard_state=shard_state and not strategy.walks_apart)
+    execution = TWO if strategy.walks_apart else replace(TWO, **how)
     options: dict[str, Any] = {"execution": execution, "compression": compression}
+    options["model_fn"] = Layers
     inner = sgd(momentum=0.9)
     outcome = run(strategy, num_rounds=NUM_ROUNDS, inner_optimizer_fn=inner, **options)
     rounds, losses, master, office = fit(monkeypatch, strategy, None, **options)
