@@ -21,10 +21,10 @@ from parle_ray.models.wide_resnet import WideResNet
 from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
+from tests.nets import LENET, SGD, WIDTH, after_a_round, few, rounds, wide
 from tests.problems import task
 from tests.processes import Processes
 from tests.test_sharded import SHARED
-from tests.wide import SGD, WIDTH, after_a_round, few, wide
 
 pytestmark = pytest.mark.timeout(240)  # the processes import all that is needed first
 OFTEN, NIGHTLY = ("parle", "sgd", "diloco", "asynchronous_easgd"), pytest.mark.nightly
@@ -261,3 +261,16 @@ def test_what_cannot_be_cut_is_told(
 ) -> None:
     with pytest.raises(InputError, match=said):
         processes(gradients, given(**{"model_fn": linear, **changes}))
+
+
+def walk_far(group: TorchGroup, ours: Task) -> list[Any]:
+    return rounds(start(group, ours))
+
+
+@NIGHTLY
+def test_a_real_network_has_the_bits_of_one_process(processes: Processes) -> None:
+    ours = given(**LENET)
+    expected = rounds(start(None, ours))
+    told = processes(walk_far, ours)[0]
+    assert all((a == b).all() for a, b in zip(told[::2], expected[::2], strict=True))
+    assert told[1::2] == expected[1::2]

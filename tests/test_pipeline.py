@@ -19,12 +19,12 @@ from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
 from parle_ray.team import Group, TeamBroken
+from tests.nets import LENET, SGD, after_a_round, few, rounds, wide
 from tests.problems import task
 from tests.processes import Processes
 from tests.team import ThreadGroup
 from tests.test_sharded import SHARED
 from tests.test_team import together
-from tests.wide import SGD, after_a_round, few, wide
 
 PIPE = Execution(num_processes=2, num_microbatches=4)
 
@@ -264,3 +264,17 @@ def test_a_loss_that_needs_more_than_a_pipeline_has_is_told(
     assert told
     assert told.keys() <= by
     assert all(re.match(f"execution.num_microbatches: .*{said}", it) for it in told.values())
+
+
+def walk_far(group: Group, ours: Task) -> list[Any]:
+    return rounds(start(ours, group))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(240)
+def test_a_real_network_has_the_bits_of_one_process(processes: Processes) -> None:
+    ours = given(**LENET)
+    expected = rounds(start(ours, None))
+    told = processes(walk_far, ours)[0]
+    assert all((a == b).all() for a, b in zip(told[::2], expected[::2], strict=True))
+    assert told[1::2] == expected[1::2]
