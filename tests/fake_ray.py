@@ -32,6 +32,10 @@ class Process:
         self.calls += 1
         if self.calls == self.die_at:
             self.dead = True
+        self.go_on()
+
+    def go_on(self) -> None:
+        """After a wait: what follows may be after the test, where the real Ray is back."""
         if self.dead:
             raise Killed
 
@@ -219,7 +223,9 @@ class FakeRay:
     @staticmethod
     def get(refs: Any, timeout: float | None = None) -> Any:
         me().count()
-        return [ref.get() for ref in refs] if isinstance(refs, list) else refs.get()
+        got = [ref.get() for ref in refs] if isinstance(refs, list) else refs.get()
+        me().go_on()
+        return got
 
     @staticmethod
     def wait(
@@ -233,6 +239,7 @@ class FakeRay:
         with FakeRay.CHANGED:
             FakeRay.CHANGED.wait_for(lambda: len(ready()) >= num_returns, timeout)
             first = ready()[:num_returns]
+        me().go_on()
         return first, [ref for ref in refs if ref not in first]
 
     @staticmethod
