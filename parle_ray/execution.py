@@ -28,8 +28,9 @@ class Execution:
             `walks_apart` take whole mini-batches of their own.
         shard_state: each process keeps the vectors of strategy and optimiser for its own stretch
             of the parameters alone; for an optimiser that treats each parameter by itself.
-        shard_parameters: each process keeps that, the parameters and the gradient for its own rows
-            of every parameter alone (FSDP); for an optimiser that treats each value by itself.
+        shard_parameters: each process keeps its own rows alone of every parameter, its gradient and
+            the vectors of strategy and optimiser (FSDP); for an optimiser that treats each value by
+            itself.
         num_microbatches: the layers of the module are divided among the processes, and every
             mini-batch goes through them in so many parts (a pipeline). None: each has all layers.
     """
@@ -54,7 +55,6 @@ class Execution:
             raise InputError(f"num_threads must be >= 1, got {self.num_threads}")
         if self.num_processes < 1:
             raise InputError(f"num_processes must be >= 1, got {self.num_processes}")
-
         if self.num_microbatches is not None and self.num_microbatches < 1:
             raise InputError(f"num_microbatches must be >= 1 or None, got {self.num_microbatches}")
         if self.num_processes == 1 and self.divides_module:
