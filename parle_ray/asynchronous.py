@@ -50,8 +50,8 @@ class AsynchronousMaster(Master, Arrivals):
         """
         if not self.tick(rank, round, round, empty=push is None):
             return False
-        wrong = self.wrong(push)
-        if wrong is None and not self._fold.add(self._vector_of(push)):
+        wrong = self.wrong(push, rank, self.round)
+        if wrong is None and not self._fold.add(self._vector_of(push, self.moving)):
             wrong = NOT_FINITE
         if wrong:
             self.refuse(rank, wrong)

@@ -74,7 +74,10 @@ def norm_squared(v: Tensor, x: Tensor | None = None) -> float:
 
 
 def trade_(x: Tensor, v: Tensor) -> None:
-    """`x <- v`, by trading memory: v is left with what x was."""
+    """`x <- v`, by trading memory, if both have their own: v is left with what x was."""
+    if x._is_view() or v._is_view():
+        x.copy_(v)
+        return
     x.data, v.data = v.data, x.data
 
 

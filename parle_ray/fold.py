@@ -25,11 +25,25 @@ class Pushed:
     spread: float
 
 
+@dataclass(frozen=True)
+class Term:
+    """How a push is in the mean of all.
+
+    Attributes:
+        weight: w_a, how much it counts.
+        place: the stretch that it is of a vector which is zero elsewhere.
+    """
+
+    weight: int
+    place: slice
+
+
 class Fold:
     """The mean of vectors that come one after the other, in one pass over each.
 
-    It needs two vectors of memory, whatever n: `(v^a)` may be dropped once it is in, but for the
-    first, which is read again when the second comes. What is not finite leaves no trace.
+    It needs two vectors of memory, whatever n, and two more where some are but stretches: `(v^a)`
+    may be dropped once it is in, but for the first, which is read again when the second comes.
+    What is not finite leaves no trace.
 
     A vector of weight w is in as w equal ones are. Weights are whole numbers, so that where all
     are equal the share of the i-th vector, w/(i w), is the number that is nearest to 1/i, and the
@@ -39,11 +53,20 @@ class Fold:
     LeVeque, Stanford report CS-79-773 (1979).
 
     Attributes:
+        num_params: how long they are.
         count: the weight of all that are in, those of which only the mean came counted too.
     """
 
     def __init__(self, like: Tensor) -> None:
-        self._mean, self._other = torch.empty_like(like), torch.empty_like(like)
+        self.num_params, self._like = -1, like[:0]
+        self.begin(len(like))
+
+    def begin(self, num_params: int) -> None:
+        """Begin again, with vectors of this length."""
+        if num_params != self.num_params:
+            self.num_params = num_params
+            self._mean, self._other = (self._like.new_empty(num_params) for _ in range(2))
+            self._wholes: list[Tensor] = []
         self.clear()
 
     def clear(self) -> None:
@@ -51,11 +74,18 @@ class Fold:
         self._first: Tensor | None = None
         self.count, self._spread = 0, 0.0
 
-    def add(self, vector: Tensor, count: int = 1, spread: float = 0.0) -> bool:
+    def add(
+        self, vector: Tensor, count: int = 1, spread: float = 0.0, place: slice | None = None
+    ) -> bool:
         """Take a vector in; False, and nothing changed, if it is not finite.
 
         It may be the mean of several, whose weights come to `count`, with their spread about it.
+
+        Args:
+            place: `vector` is this stretch of one that is zero elsewhere.
         """
+        if place is not None and len(vector) < self.num_params:
+            vector = self._whole(vector, place)
         if self.count == 0:
             if not math.isfinite(norm_squared(vector)):
                 return False
@@ -79,3 +109,18 @@ class Fold:
             self._mean.copy_(self._first)
             self._first = None
         return Pushed(self._mean, self.count, self._spread)
+
+    def _whole(self, stretch: Tensor, place: slice) -> Tensor:
+        """The vector of which this is a stretch; it stays until the next but one."""
+        if not self._wholes:
+            self._wholes = [torch.empty_like(self._mean) for _ in range(2)]
+        self._wholes.reverse()
+        return placed(stretch, place, self._wholes[0])
+
+
+def placed(stretch: Tensor, place: slice, out: Tensor) -> Tensor:
+    """`out`, which becomes zero but for this stretch of it."""
+    out[: place.start].zero_()
+    out[place].copy_(stretch)
+    out[place.stop :].zero_()
+    return out

@@ -24,8 +24,8 @@ class Answer:
     """What a replica has to say at the close of a round.
 
     Attributes:
-        push: `(num_params,)`, a view to be read before the next round, or its code; None if the
-            round was lost to a restart.
+        push: as long as `Strategy.sends` says, a view to be read before the next round, or its
+            code; None if the round was lost to a restart.
         loss: mean loss of the round's mini-batches.
         lr: the inner optimiser's learning rate in this round.
         num_samples: examples seen in the round.
@@ -122,6 +122,15 @@ class Learner:
         self.team = team
         self._flat = team.divide(self._flat, self._device)
 
+    def news(self, round: int) -> slice:
+        """The stretch that the reply which opens `round` has to be read for."""
+        return self.task.strategy.moves(round - 1, sum(self.sizes))
+
+    def sends(self, round: int) -> slice:
+        """The stretch that a push of a round is."""
+        sends = self.task.strategy.sends
+        return sends(round, sum(self.sizes), self.rank, self.task.num_replicas)
+
     def start(self, task: Task, round: int, master: Tensor | None = None) -> None:
         """Get ready for `round`, from the master; None is the seeded beginning.
 
@@ -165,10 +174,10 @@ class Learner:
                 replica.meet((yield replica.flat.vector))
             with self._generators:
                 if leg == 0 and not strategy.overlaps:
-                    replica.begin(round, self._hear(receive))
+                    replica.begin(round, self._hear(receive, round))
                 walked += [self._step(round) for _ in range(steps // strategy.num_legs)]
                 if leg == last and strategy.overlaps:
-                    alive = replica.end(round, self._hear(receive))
+                    alive = replica.end(round, self._hear(receive, round))
         if strategy.synchronous:  # else the next walk may be one of this round again
             self._schedule(round + 1)
         losses, sizes = zip(*walked, strict=True)
@@ -184,7 +193,7 @@ class Learner:
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""
         if not self.task.strategy.overlaps:
-            self._replica.begin(round, self._read(reply))
+            self._replica.begin(round, self._read(reply, round))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next round depends on, as tensors, numbers, lists and dicts of them.
@@ -232,10 +241,10 @@ class Learner:
         own = self._replica.flat.share.of(value).clone() if value.dim() else value
         return own.to(self._device)
 
-    def _hear(self, receive: Callable[[], Reply]) -> Reply:
+    def _hear(self, receive: Callable[[], Reply], round: int) -> Reply:
         """The reply, which the whole team gets to know, or that there will be none."""
         try:
-            reply = self._read(receive())
+            reply = self._read(receive(), round)
         except BaseException:
             self.team.tell(None)
             raise
@@ -243,23 +252,32 @@ class Learner:
         own = self.team.own(reply)
         return replace(own, vector=own.vector.to(self._device))
 
-    def _read(self, reply: Reply) -> Reply:
-        """The reply where it is expected, decoded if it travelled as a code."""
-        if self._end is None:
-            return replace(reply, vector=reply.vector.to(self.reply_device))
+    def _read(self, reply: Reply, round: int) -> Reply:
+        """What the reply that opens `round` says, where it is expected: what has moved, or if it is
+        to restart the whole."""
+        vector, part, news = reply.vector, reply.part, self.news(round)
         if reply.code is not None:
+            assert self._end is not None
             if reply is not self._decoded:
-                self._end.read(reply.code)
+                self._end.read(reply.code, part)
                 self._decoded = reply
-            return Reply(self._end.known.to(self.reply_device))
-        self._end.stand_at(reply.vector)
+            vector, part = self._end.known, None
+        elif self._end is not None:
+            self._end.stand_at(vector)
+            if reply.restart:
+                self._end.start_again()
         if reply.restart:
-            self._end.start_again()
-        return replace(reply, vector=reply.vector.to(self.reply_device))
+            return replace(reply, vector=vector.to(self.reply_device))
+        if part is None:
+            vector, part = vector[news], news
+        assert part == news, "who is sent a stretch takes it in in the round that it opens"
+        return Reply(vector.to(self.reply_device), part=news)
 
     def _push(self, round: int) -> Tensor | np.ndarray:
         push = self._replica.push(round)
-        return push if self._end is None else self._end.code(push)
+        if self._end is None:
+            return push
+        return self._end.code(push, self.sends(round))
 
     def _step(self, round: int) -> tuple[Tensor, int]:
         """Walk one mini-batch; its loss and size."""

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from parle_ray.equations import norm_squared
-from parle_ray.fold import Fold, Pushed
+from parle_ray.fold import Fold, Pushed, Term
 from parle_ray.membership.roll import NOT_FINITE, Roll
+from parle_ray.moving import inside, length, merge
 from parle_ray.partial import Partial
 from parle_ray.replica import Reply
 from parle_ray.strategies import State
@@ -19,7 +19,9 @@ from parle_ray.tree import Elsewhere, Group, fold_groups, grouped
 
 Push = Tensor | np.ndarray | Elsewhere
 """A vector, or a code with compression."""
-FoldGroups = Callable[[Mapping[int, Mapping[int, Any]], Mapping[int, int]], Iterable[Group]]
+Groups = Mapping[int, Mapping[int, Any]]
+"""Index -> rank -> push."""
+FoldGroups = Callable[[int, Groups, Mapping[int, Term]], Iterable[Group]]
 
 
 class Master(Roll):
@@ -29,19 +31,22 @@ class Master(Roll):
         task: fitted to the run.
         ranks: the replicas that take part.
         part: the stretch of the vector to keep, between two parameters if `steps_master`, and to
-            be pushed; None is all of it. Several masters, one a stretch, told the same, are one.
+            be pushed; None is all of it. Several masters, one a stretch, told the same, are one, if
+            the strategy moves the whole vector in every round.
 
     Attributes:
         vector: `(num_params,)`, the master parameters x_k.
-        weights: rank -> of its newest push.
-        fold_groups: what folds the groups of a tree, given index -> rank -> push, and the weights;
-            to be replaced where pushes are elsewhere.
+        terms: rank -> of its newest push, in the mean of what the round moves.
+        fold_groups: what folds the groups of a tree, given the length of the mean, the groups and
+            the terms; to be replaced where pushes are elsewhere.
     """
 
     def __init__(self, task: Task, ranks: Iterable[int], part: slice | None = None) -> None:
         super().__init__(ranks, **self.rules(task))
         flat = task.build()
-        self.strategy = task.strategy
+        self.strategy, self._num_replicas = task.strategy, task.num_replicas
+        self._num_params = len(flat.vector)
+        self._part = slice(0, self._num_params) if part is None else part
         self.inner, self._scheduler, self._inner_state = None, None, None
         if self.strategy.steps_master:
             self.inner, self._scheduler = task.optimizer(flat)
@@ -53,13 +58,13 @@ class Master(Roll):
         self._gap = 0.0
         self._unmeasured: Pushed | None = None
         self.state: State = self.strategy.init_master(self.vector)
-        self._fold = Fold(self.vector)
+        self._moved, self._fold = self.vector, Fold(self.vector[self.moving])
         self._end = task.master_end(self.vector)
         self._tree = task.tree
         self.fold_groups: FoldGroups = fold_groups
         self._pushed: dict[int, Push] = {}  # not folded: a lower rank is still out
         self._aside: dict[int, Push] = {}  # of those whom nobody waits for
-        self.weights: dict[int, int] = {}
+        self.terms: dict[int, Term] = {}
 
     @staticmethod
     def rules(task: Task) -> dict[str, Any]:
@@ -73,14 +78,24 @@ class Master(Roll):
         It costs another pass, so it is measured when first asked for: after the replies are sent.
         """
         if self._unmeasured is not None:
-            self._gap = self.strategy.gap(self.vector, self._unmeasured)
+            self._gap = self.strategy.gap(self._moved, self._unmeasured)
             self._unmeasured = None
         return self._gap
 
     @property
     def distance(self) -> float:
-        """`sqrt(gap) / ||x||`: the gap as a part of the master's length."""
-        return relative(self.gap, norm_squared(self.vector)) if self.gap else 0.0
+        """`sqrt(gap) / ||x||`: the gap as a part of the length of what of the master has moved."""
+        return relative(self.gap, norm_squared(self._moved)) if self.gap else 0.0
+
+    @property
+    def moving(self) -> slice:
+        """The stretch of the vector that the open round moves."""
+        return self.strategy.moves(self.round, len(self.vector))
+
+    def place(self, rank: int, round: int) -> slice:
+        """Where in what a round moves the push of a replica lies."""
+        sends = self.strategy.sends(round, self._num_params, rank, self._num_replicas)
+        return inside(inside(sends, self._part), self.strategy.moves(round, len(self.vector)))
 
     def join(self, rank: int) -> Reply:
         """Take in a replica that starts from the master, before anybody answered; its reply."""
@@ -120,13 +135,13 @@ class Master(Roll):
         merges = self.tick(rank, round, round if seen is None else seen, empty=push is None)
         if merges:
             _ = self.gap  # the fold is about to take its memory
-            wrong = self.wrong(push)
+            wrong = self.wrong(push, rank, round)
             self._aside.pop(rank, None)
             if wrong:
                 self.refuse(rank, wrong)
             else:
                 (self._pushed if awaited else self._aside)[rank] = push  # type: ignore[assignment]
-                self.weights[rank] = weight
+                self.terms[rank] = Term(weight, self.place(rank, round))
         self._fold_ready()
         return merges and rank not in self._open.reasons
 
@@ -138,19 +153,20 @@ class Master(Roll):
         pushes = self._pushed | self._aside
         return {rank: pushes[rank] for rank in ranks if rank in pushes}
 
-    def wrong(self, push: Push | None) -> str | None:
-        """Why this is no vector of the model's, or no code of one; None if it is."""
+    def wrong(self, push: Push | None, rank: int, round: int) -> str | None:
+        """Why this is no vector, or no code of one, that a replica pushes in a round; or None."""
         if isinstance(push, Elsewhere):
             return None
+        size = length(self.place(rank, round))
         if self._end is not None:
-            return self._end.wrong(push)
+            return self._end.wrong(push, size)
         if not isinstance(push, Tensor):
             return f"a {type(push).__name__}, expected a vector"
-        if push.shape == self.vector.shape and push.dtype == self.vector.dtype:
+        if push.shape == (size,) and push.dtype == self.vector.dtype:
             return None
         return (
-            f"shape {tuple(push.shape)} and {push.dtype}, "
-            f"expected {tuple(self.vector.shape)} and {self.vector.dtype}"
+            f"shape {tuple(push.shape)} and {push.dtype}, expected {(size,)} and "
+            f"{self.vector.dtype}"
         )
 
     def _fold_ready(self) -> None:
@@ -159,14 +175,16 @@ class Master(Roll):
 
     def _fold_below(self, limit: float) -> None:
         for rank in sorted(rank for rank in self._pushed if rank < limit):
-            push = self._pushed.pop(rank)
-            if not self._fold.add(self._vector_of(push), self.weights[rank]):
+            term = self.terms[rank]
+            push = self._vector_of(self._pushed.pop(rank), term.place)
+            if not self._fold.add(push, term.weight, place=term.place):
                 self.refuse(rank, NOT_FINITE)
 
-    def _vector_of(self, push: Push | None) -> Tensor:
+    def _vector_of(self, push: Push | None, place: slice) -> Tensor:
         if isinstance(push, np.ndarray):
             assert self._end is not None
-            push = self._end.read(push)
+            start = self.moving.start
+            push = self._end.read(push, slice(start + place.start, start + place.stop))
         assert isinstance(push, Tensor)
         return push
 
@@ -181,7 +199,7 @@ class Master(Roll):
     def _fold_tree(self, size: int) -> None:
         groups = grouped(self._pushed | self._aside, size)
         self._pushed, self._aside = {}, {}
-        folded = self.fold_groups(groups, self.weights)
+        folded = self.fold_groups(length(self.moving), groups, self.terms)
         for pushes, group in zip(groups.values(), folded, strict=True):
             self._fold_in(pushes, group)
 
@@ -207,7 +225,7 @@ class Master(Roll):
             self._unmeasured = self._merge()
         self.turn()
         replies = self._replies()
-        self._fold.clear()
+        self._fold.begin(length(self.moving))
         return replies
 
     def turn(self) -> None:
@@ -218,7 +236,7 @@ class Master(Roll):
     def _merge(self) -> Pushed:
         """Move the master by what was folded."""
         pushed = self._fold.close()
-        self.strategy.merge(self.vector, self.state, pushed, self.round)
+        self._moved = merge(self.strategy, self.vector, self.state, pushed, self.round)
         if self.inner is not None:
             self.inner.step()
         self.strategy.follow(self.vector, self.state, self.round)
@@ -245,20 +263,26 @@ class Master(Roll):
     def replies_all(self) -> bool:
         """Whether a reply is all that the next round depends on, with the roll."""
         bare = not self.state and self.inner is None and self._end is None
-        return bare and self._reply is self.vector
+        return bare and self.strategy.moves_all and self._reply is self.vector
 
     @property
     def _reply(self) -> Tensor:
         return self.strategy.reply(self.vector, self.state)
 
     def _replies(self) -> dict[int, Reply]:
-        if self._end is None:
-            return {rank: self.reply(rank) for rank in self.ranks}
-        code = self._end.code(self._reply)
+        news = self._news()
         return {
-            rank: replace(self.reply(rank), code=code if self.follows(rank) else None)
+            rank: news if news is not None and self.follows(rank) else self.reply(rank)
             for rank in self.ranks
         }
+
+    def _news(self) -> Reply | None:
+        """The reply to who has the one before it, if that is another than to who has not."""
+        part = self.strategy.moves(self.round - 1, len(self.vector))
+        if self._end is not None:
+            code = self._end.code(self._reply[part], part)
+            return Reply(self._end.known, code=code, part=part)
+        return None if self.strategy.moves_all else Reply(self._reply[part], part=part)
 
     def state_dict(self) -> dict[str, object]:
         """All that the next round depends on, at a moment when no answer is in."""
@@ -276,6 +300,7 @@ class Master(Roll):
         self.vector.copy_(state["vector"])
         self.state = self.strategy.init_master(self.vector) | state["strategy"]
         self.load_roll(state)
+        self._fold.begin(length(self.moving))
         if self._inner_state is not None and state["inner"] is not None:
             self._inner_state.load_state_dict(state["inner"])
         if self._scheduler is not None and state["scheduler"] is not None:

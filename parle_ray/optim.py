@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from parle_ray.errors import InputError, all_diverged
 from parle_ray.execution import map_tensors
 from parle_ray.flat import FlatModule
-from parle_ray.fold import Fold
+from parle_ray.fold import Fold, placed
+from parle_ray.moving import inside, length, merge
 from parle_ray.replica import Replica, Reply
 from parle_ray.schedules import Plan
 from parle_ray.strategies import Strategy
@@ -159,19 +160,25 @@ class ReplicaOptimizer(Optimizer):
     def _exchange(self, round: int) -> None:
         if self._strategy.overlaps:
             self._merge(round - 1)
-            self._replica.end(round, self._reply())
+            self._replica.end(round, self._reply(round - 1))
             self._replica.meet(self._flat.vector)
-            self._gather(self._replica.push(round))
+            self._gather(self._replica.push(round), round)
         else:
-            self._gather(self._replica.push(round))
+            self._gather(self._replica.push(round), round)
             self._merge(round)
-            self._replica.begin(round + 1, self._reply())
+            self._replica.begin(round + 1, self._reply(round))
 
-    def _reply(self) -> Reply:
-        return Reply(self._strategy.reply(self.master, self._master_state))
+    def _reply(self, round: int) -> Reply:
+        whole = self._strategy.reply(self.master, self._master_state)
+        part = self._strategy.moves(round, len(whole))
+        return Reply(whole[part], part=part)
 
-    def _gather(self, push: Tensor) -> None:
-        mine = push.clone()
+    def _gather(self, push: Tensor, round: int) -> None:
+        """What the round moves of every replica's vector; all gather the same number of values."""
+        num_params, strategy = len(self.master), self._strategy
+        moves = strategy.moves(round, num_params)
+        sends = strategy.sends(round, num_params, self._rank, self._world)
+        mine = placed(push, inside(sends, moves), push.new_empty(length(moves)))
         if self._world == 1:
             self._under_way = (None, [mine])
             return
@@ -185,13 +192,13 @@ class ReplicaOptimizer(Optimizer):
         if work is not None:
             work.wait()
         self._under_way = None
+        self._fold.begin(len(pushed[0]))
         for vector in pushed:
             self._fold.add(vector)
         if not self._fold.count:
             raise all_diverged(round)
-        self._strategy.merge(self.master, self._master_state, self._fold.close(), round)
+        merge(self._strategy, self.master, self._master_state, self._fold.close(), round)
         self._strategy.follow(self.master, self._master_state, round)
-        self._fold.clear()
 
     def swap_master(self) -> None:
         """Exchange the model's parameters with the master's, for evaluation; call it again after.

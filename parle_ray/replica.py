@@ -20,19 +20,22 @@ class Reply:
         restart: the push was refused; the replica starts again from the master.
         code: with compression, the form in which the vector travels, unless it goes uncoded; the
             far end has it alone, and an empty vector.
+        part: the stretch of the whole that the vector, or its code, is; None: it is the whole.
     """
 
     vector: Tensor
     restart: bool = False
     code: np.ndarray | None = None
+    part: slice | None = None
 
 
 class Replica:
     """The replica's half of a strategy: its vectors, its optimiser, and the order of the verbs.
 
     Round k is `begin(k, reply)` or `end(k, reply)`, whichever the strategy waits in, with the
-    `local_step`s between them and a `push` at the close. `reply` answers the push of round k-1;
-    in a replica's first round it is the master it started from.
+    `local_step`s between them and a `push` at the close. `reply` answers the push of round k-1, and
+    has what that round moved; in a replica's first round it is of the master it started from. One
+    that tells it to restart is whole.
     """
 
     def __init__(
@@ -92,5 +95,5 @@ class Replica:
         return True
 
     def push(self, round: int) -> Tensor:
-        """What goes to the coordinator, `(num_params,)`: a view, to be read before going on."""
+        """What goes to the coordinator (see `Strategy.push`), to be read before going on."""
         return self.strategy.push(self.flat.vector, self.state, self.inner, round)

@@ -18,6 +18,7 @@ from parle_ray.compression import CODECS
 from parle_ray.compression.codecs import CHUNK, ChunkedCodec
 from parle_ray.equations import norm_squared
 from parle_ray.errors import InputError
+from parle_ray.moving import inside, length
 from parle_ray.strategies import Strategy
 
 GRAIN = 1024
@@ -36,6 +37,17 @@ def check_shards(shards: object, strategy: Strategy, compression: str) -> None:
         raise InputError(
             f"shards: {shards} with {type(strategy).__name__}, whose master is kept whole; "
             "use shards=1"
+        )
+    if shards > 1 and not strategy.moves_all:
+        raise InputError(
+            f"shards: {shards} with {type(strategy).__name__}, whose rounds move a stretch of the "
+            "vector, so that one shard would have all the work; use shards=1"
+        )
+    if shards > 1 and compression != "none" and _pushes_stretches(strategy):
+        raise InputError(
+            f"shards: {shards} with compression={compression!r} does not go with "
+            f"{type(strategy).__name__}, which pushes stretches, whose codes are not cut where the "
+            "master is; use shards=1 or compression='none'"
         )
     if shards > 1 and strategy.steps_master and compression != "none":
         raise InputError(
@@ -89,15 +101,21 @@ def stretches(
     return [slice(start, stop) for start, stop in pairwise([*edges, total])]
 
 
-def places(parts: Sequence[slice], codec: str) -> list[slice]:
-    """Where the stretches lie in what travels: the vector, or its code."""
+def starts(parts: Sequence[slice], codec: str, sent: slice) -> list[int]:
+    """Where the stretches of the vector begin in what is sent of it, or in the code of that."""
     kind = CODECS[codec]()
+    marks = [inside(sent, slice(0, part.start)) for part in parts]
     if not isinstance(kind, ChunkedCodec):
-        return list(parts)
-    return [slice(kind.length(part.start), kind.length(part.stop)) for part in parts]
+        return [length(mark) for mark in marks]
+    return [kind.length(length(mark)) for mark in marks]
 
 
 def is_finite(push: Tensor | np.ndarray, codec: str, num_params: int) -> bool:
     """Whether all shards can use a push: what one of them would refuse, none must merge."""
     vector = CODECS[codec]().decode(push, num_params) if isinstance(push, np.ndarray) else push
     return math.isfinite(norm_squared(vector))
+
+
+def _pushes_stretches(strategy: Strategy) -> bool:
+    total = 2**30
+    return length(strategy.sends(0, total, 0, 2)) < total

@@ -139,8 +139,11 @@ class Together(Team):
             if reply is not None:
                 self._hand_out(reply.vector)
 
-    def hear(self, like: Tensor) -> Reply:
+    def hear(self, like: Tensor, news: slice | None = None) -> Reply:
         """What the first process tells, a vector like this process's own.
+
+        Args:
+            news: it is this stretch of it, if it is no restart.
 
         Raises:
             NoReply: it has given up the round.
@@ -149,7 +152,9 @@ class Together(Team):
         self._group.broadcast(word)
         if word == NOTHING:
             raise NoReply
-        return Reply(self._handed(like), restart=bool(word == RESTART))
+        part = None if word == RESTART else news
+        vector = self._handed(like if part is None else like[part])
+        return Reply(vector, restart=bool(word == RESTART), part=part)
 
     def _hand_out(self, vector: Tensor) -> None:
         self._group.broadcast(vector)

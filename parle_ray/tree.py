@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from parle_ray.errors import InputError
-from parle_ray.fold import Fold, Pushed
+from parle_ray.fold import Fold, Pushed, Term
 
 Push = TypeVar("Push")
 
@@ -75,19 +75,29 @@ def grouped(pushes: Mapping[int, Push], size: int) -> dict[int, dict[int, Push]]
     return groups
 
 
-def fold_group(fold: Fold, pushes: Mapping[int, Tensor], weights: Mapping[int, int]) -> Group:
-    """Fold pushes, of these weights, in the order of their ranks, in the memory of `fold`."""
-    fold.clear()
+def fold_group(
+    fold: Fold, num_params: int, pushes: Mapping[int, Tensor], terms: Mapping[int, Term]
+) -> Group:
+    """Fold pushes in the order of their ranks; the mean lies in the memory of `fold`.
+
+    Args:
+        num_params: how long the mean is.
+        terms: of the pushes, by rank.
+    """
+    fold.begin(num_params)
     merged: list[int] = []
     refused: list[int] = []
     for rank in sorted(pushes):
-        (merged if fold.add(pushes[rank], weights[rank]) else refused).append(rank)
+        term = terms[rank]
+        is_in = fold.add(pushes[rank], term.weight, place=term.place)
+        (merged if is_in else refused).append(rank)
     return Group(fold.close() if merged else None, merged, refused)
 
 
 def fold_groups(
-    groups: Mapping[int, Mapping[int, Tensor]], weights: Mapping[int, int]
+    num_params: int, groups: Mapping[int, Mapping[int, Tensor]], terms: Mapping[int, Term]
 ) -> Iterator[Group]:
     """Each group, folded when it is asked for, in memory of its own."""
     for pushes in groups.values():
-        yield fold_group(Fold(next(iter(pushes.values()))), pushes, weights)
+        fold = Fold(next(iter(pushes.values()))[:0])
+        yield fold_group(fold, num_params, pushes, terms)

@@ -11,6 +11,7 @@ from torch import Tensor
 from parle_ray.cluster import branches, whole
 from parle_ray.cluster.branches import Branches
 from parle_ray.cluster.wire import form, pack
+from parle_ray.fold import Term
 from parle_ray.master import Master
 from parle_ray.membership.ledger import Fate
 from parle_ray.strategies import LocalSGD
@@ -50,15 +51,15 @@ class Branch:
     def options(self, num_returns: int) -> "Branch":
         return self
 
-    def remote(self, weights: dict[int, int], *pushes: Ref) -> list[Ref]:
+    def remote(self, num_params: int, terms: dict[int, Term], *pushes: Ref) -> list[Ref]:
         refs = [Ref(), Ref()]
-        self._office.asked.append(list(weights))
+        self._office.asked.append(list(terms))
         if self._index in self._office.fails:
             error = self._office.fails.pop(self._index)
             for ref in refs if error else ():
                 ref.set(error=error)
             return refs
-        answer = self._actor.fold(weights, *(push.get() for push in pushes))
+        answer = self._actor.fold(num_params, terms, *(push.get() for push in pushes))
         for ref, value in zip(refs, answer, strict=True):
             ref.set(value)
         return refs
@@ -85,7 +86,7 @@ def answer(master: Branches, rank: int, push: Tensor | None, round: int = 0) -> 
     array = None if push is None else pack(push)
     ref = Ref()
     ref.set(array)
-    master.bring(rank, {"form": form(array)}, [ref])
+    master.bring(rank, round, {"form": form(array)}, [ref])
     return master.take(rank, round, round, 1 + rank)
 
 

@@ -52,6 +52,27 @@ def test_equal_weights_give_the_bits_of_none(n: int, weight: int, seed: int) -> 
     assert spread == pytest.approx(plain.close().spread, rel=1e-12)
 
 
+@given(
+    pushes=st.lists(
+        st.tuples(st.integers(1, 500), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9
+    ),
+    seed=st.integers(0, 99),
+)
+def test_a_stretch_counts_as_the_vector_that_is_zero_elsewhere(
+    pushes: list[tuple[int, int, int]], seed: int
+) -> None:
+    stretches, wholes = Fold(normal(9)), Fold(normal(9))
+    for vector, (weight, *marks) in zip(normal(len(pushes), 9, seed=seed), pushes, strict=True):
+        place = slice(*sorted(marks))
+        whole = torch.zeros_like(vector)
+        whole[place] = vector[place]
+        assert stretches.add(vector[place], weight, place=place)
+        assert wholes.add(whole, weight)
+    one, other = stretches.close(), wholes.close()
+    assert torch.equal(one.mean, other.mean)
+    assert (one.count, one.spread) == (other.count, other.spread)
+
+
 def test_equal_vectors_come_back_exactly() -> None:
     vector = normal(1000, dtype=torch.float32)
     fold = Fold(vector)

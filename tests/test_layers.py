@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     },
     {"fold", "spread"},
     {"strategies"},
-    {"replica", "partial", "stretches", "tree"},
+    {"replica", "partial", "stretches", "moving", "tree"},
     {"generators", "stream", "execution", "task", "team", "group", "sharded", "fully_sharded"},
     {"stages", "line", "stand_ins", "pipeline"},
     {"learner", "deputies", "master", "asynchronous", "race", "uneven"},

@@ -43,7 +43,7 @@ class BelievesNumbers(Master):
 class BelievesShapes(Master):
     """Looks at no shape."""
 
-    def wrong(self, push: Any) -> str | None:
+    def wrong(self, push: Any, rank: int, round: int) -> str | None:
         return None
 
 

@@ -57,20 +57,21 @@ def test_rotation_of_a_separable_loss_is_sequential_sgd_on_each_block() -> None:
         torch.testing.assert_close(ours[low:high], y, **ROUNDING)
 
 
-def test_what_a_replica_pushes_is_zero_outside_its_block() -> None:
+def test_a_replica_moves_its_block_and_pushes_nothing_else() -> None:
     strategy, y = Rotation(), torch.linspace(0.0, 1.0, 7, requires_grad=True)
     state = strategy.init_replica(y.detach())
     strategy.seat(state, 1, 3)
     inner = torch.optim.SGD([y], lr=0.1, momentum=0.9, weight_decay=0.1)
     for round in (0, 1):
-        y.grad = torch.ones(7)
+        x, y.grad = y.detach().clone(), torch.ones(7)
         with torch.no_grad():
             strategy.local_step(y, state, inner, round)
             step = strategy.push(y, state, inner, round)
-            low, high = (7 * (block(1, 3, round) + i) // 3 for i in (0, 1))
-            assert step[low:high].all()
-            assert not step[:low].any()
-            assert not step[high:].any()
+            own = strategy.sends(round, 7, 1, 3)
+            assert own == slice(*(7 * (block(1, 3, round) + i) // 3 for i in (0, 1)))
+            assert torch.equal(step, (y - x)[own])
+            assert step.all()
+            assert (y - x).count_nonzero() == len(step)
             strategy.pull(y, state, torch.zeros(7), round)
 
 

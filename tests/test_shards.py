@@ -21,6 +21,7 @@ from parle_ray.compression import CODECS, ReplicaEnd
 from parle_ray.compression.codecs import CHUNK
 from parle_ray.errors import InputError
 from parle_ray.master import Master
+from parle_ray.moving import length
 from parle_ray.strategies import (
     SGD,
     DiLoCo,
@@ -32,7 +33,7 @@ from parle_ray.strategies import (
     Strategy,
     TailAveraging,
 )
-from parle_ray.stretches import check_shards, is_finite, places, stretches
+from parle_ray.stretches import check_shards, is_finite, starts, stretches
 from tests.problems import NUM_PARAMS, sgd, task
 
 STRATEGIES: list[Strategy] = [
@@ -71,12 +72,14 @@ def play(
     for _ in range(rounds):
         absent = int(torch.randint(6, (), generator=generator))
         for rank in torch.randperm(3, generator=generator).tolist():
-            push = torch.randn(NUM_PARAMS, dtype=torch.float64, generator=generator)
+            sent = whole.strategy.sends(whole.round, NUM_PARAMS, rank, 3)
+            push = torch.randn(length(sent), dtype=torch.float64, generator=generator)
             pushed = None if rank == absent else push
             whole.take(rank, whole.round, pushed, weight=1 + rank)
-            for shard, part in zip(shards, parts, strict=True):
-                cut = None if pushed is None else pushed[part]
-                shard.take(rank, shard.round, cut, weight=1 + rank)
+            cut = np.split(push.numpy(), starts(parts, "none", sent)[1:])
+            for shard, piece in zip(shards, cut, strict=True):
+                mine = None if rank == absent else torch.from_numpy(piece)
+                shard.take(rank, shard.round, mine, weight=1 + rank)
         replies = whole.close()
         partial = [shard.close() for shard in shards]
         for rank, reply in replies.items():
@@ -86,8 +89,9 @@ def play(
         assert sum(shard.gap for shard in shards) == pytest.approx(whole.gap)
 
 
-@given(data=st.data(), strategy=st.sampled_from(STRATEGIES), seed=st.integers(0, 99))
-def test_masters_of_stretches_are_one_master(data: Any, strategy: Strategy, seed: int) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
+@given(data=st.data(), seed=st.integers(0, 99))
+def test_masters_of_stretches_are_one_master(strategy: Strategy, data: Any, seed: int) -> None:
     marks = [4, 5] if strategy.steps_master else range(1, NUM_PARAMS)
     cuts = sorted(data.draw(st.sets(st.sampled_from(marks))))
     parts = [slice(a, b) for a, b in pairwise([0, *cuts, NUM_PARAMS])]
@@ -181,8 +185,9 @@ def test_a_code_is_cut_where_the_vector_is(codec: str) -> None:
         whole.take(0, whole.round, code)
         reply = whole.close()[0].code
         assert reply is not None
-        for shard, place in zip(shards, places(parts, codec), strict=True):
-            shard.take(0, shard.round, code[place])
+        marks = starts(parts, codec, slice(0, num_params))
+        for shard, part in zip(shards, np.split(code, marks[1:]), strict=True):
+            shard.take(0, shard.round, part)
         codes = [shard.close()[0].code for shard in shards]
         np.testing.assert_array_equal(np.concatenate(codes), reply)
         assert torch.equal(torch.cat([shard.vector for shard in shards]), whole.vector)
@@ -226,7 +231,7 @@ def test_a_stretch_of_another_size_is_refused_by_all_shards(
     start = torch.cat([torch.from_numpy(actor.model()) for actor in actors])
     for rank, sent in enumerate([parts, cut, parts]):
         push = (start + 9.0 * rank).numpy()
-        master.bring(rank, {"finite": True}, [push[place] for place in sent])
+        master.bring(rank, 0, {"finite": True}, [push[place] for place in sent])
         master.take(rank, 0, 0, 1 + rank)
     parcels = master.close()
     assert [parcels[rank].restart for rank in range(3)] == [False, True, False]

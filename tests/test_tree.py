@@ -18,7 +18,7 @@ from torch import Tensor
 from parle_ray import ParleTrainer
 from parle_ray.cluster.placement import scheduling
 from parle_ray.errors import Diverged, InputError
-from parle_ray.fold import Fold, Pushed
+from parle_ray.fold import Fold, Pushed, Term
 from parle_ray.master import Master
 from parle_ray.membership.ledger import Fate
 from parle_ray.strategies import LocalSGD, Parle, Strategy
@@ -36,9 +36,10 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def folded(vectors: list[Tensor], size: int, weights: Mapping[int, int] = ONES) -> Pushed:
     """The fold of the folds of every `size` vectors."""
     groups = grouped(dict(enumerate(vectors)), size)
-    top = Fold(vectors[0])
+    top, num_params = Fold(vectors[0]), len(vectors[0])
+    terms = {rank: Term(weight, slice(0, num_params)) for rank, weight in weights.items()}
     for group in groups.values():
-        pushed = fold_group(Fold(vectors[0]), group, weights).pushed
+        pushed = fold_group(Fold(vectors[0]), num_params, group, terms).pushed
         assert pushed is not None
         assert top.add(pushed.mean, pushed.count, pushed.spread)
     return top.close()
@@ -111,9 +112,10 @@ def test_groups_folded_elsewhere_give_the_same_bits(
 ) -> None:
     pushes = dict(enumerate(PUSHES)) | changed
     here, elsewhere = new(2), new(2)
-    elsewhere.fold_groups = lambda groups, weights: fold_groups(
+    elsewhere.fold_groups = lambda num_params, groups, terms: fold_groups(
+        num_params,
         {index: {rank: push.where for rank, push in groups[index].items()} for index in groups},
-        weights,
+        terms,
     )
     for rank, push in pushes.items():
         lying = None if push is None else Elsewhere(push)
@@ -152,8 +154,10 @@ def test_a_late_push_is_folded_in_its_group() -> None:
 
 def test_a_push_that_is_lost_on_its_way_counts_as_lost() -> None:
     master = new(2, strategy=LocalSGD())
-    master.fold_groups = lambda groups, weights: fold_groups(
-        {index: {r: p for r, p in groups[index].items() if r != 3} for index in groups}, weights
+    master.fold_groups = lambda num_params, groups, terms: fold_groups(
+        num_params,
+        {index: {r: p for r, p in groups[index].items() if r != 3} for index in groups},
+        terms,
     )
     for rank in range(5):
         master.take(rank, 0, PUSHES[rank])

@@ -14,7 +14,9 @@ from parle_ray.cluster.losses import ENDED
 from parle_ray.cluster.nodes import on_node
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import form, pack, view
-from parle_ray.fold import Fold, Pushed
+from parle_ray.fold import Fold, Pushed, Term
+from parle_ray.master import Groups
+from parle_ray.moving import length
 from parle_ray.task import Task
 from parle_ray.tree import Elsewhere, Group, fold_group
 
@@ -42,7 +44,6 @@ class Branches(Whole):
         self._size = task.tree
         self._threads = task.execution.num_threads or 1
         self._master.fold_groups = self._fold
-        self._expected = form(pack(self._master.vector))
         self._forms: dict[int, Any] = {}
         self._nodes: dict[int, str] = {}
         own_name = ray.get_runtime_context().get_actor_name() or ""
@@ -55,18 +56,21 @@ class Branches(Whole):
         self._nodes[rank] = node
         self._branch(rank // self._size)
 
-    def bring(self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]) -> None:
+    def bring(
+        self, rank: int, round: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
+    ) -> None:
         """An answer is there; nothing of its push has to come here before it is taken."""
         self._forms[rank] = told.pop("form")
-        super().bring(rank, told, pushes)
+        super().bring(rank, round, told, pushes)
 
     def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
-        if self._forms.pop(rank) != self._expected:
+        like = pack(self._master.vector[: length(self._master.place(rank, round))])
+        if self._forms.pop(rank) != form(like):
             num_bytes = super().take(rank, round, seen, weight)
         else:
             self._master.take(rank, round, Elsewhere(self._brought.pop(rank)), seen, weight)
-            num_bytes = self._master.vector.nbytes
+            num_bytes = like.nbytes
         self._look_at_group_of(rank)
         return num_bytes
 
@@ -85,14 +89,13 @@ class Branches(Whole):
         """Have a group folded, if that was not asked for; the references of the answer."""
         if index not in self._asked or self._asked[index][0] != pushes:
             fold = self._branch(index).fold.options(num_returns=2)
-            weights = {rank: self._master.weights[rank] for rank in pushes}
-            self._asked[index] = pushes, fold.remote(weights, *pushes.values())
+            terms = {rank: self._master.terms[rank] for rank in pushes}
+            answer = fold.remote(length(self._master.moving), terms, *pushes.values())
+            self._asked[index] = pushes, answer
         return self._asked[index][1]
 
-    def _fold(
-        self, groups: Mapping[int, Mapping[int, Elsewhere]], weights: Mapping[int, int]
-    ) -> Iterator[Group]:
-        """See `Master.fold_groups`; branches were told the weights with the pushes."""
+    def _fold(self, num_params: int, groups: Groups, terms: Mapping[int, Term]) -> Iterator[Group]:
+        """See `Master.fold_groups`; branches were told the terms with the pushes."""
         means = [self._ask(index, _refs(groups[index]))[1] for index in groups]
         ready, _ = ray.wait(means, num_returns=len(means), timeout=FOLD_S) if means else ([], [])
         for index in groups:
@@ -100,7 +103,7 @@ class Branches(Whole):
             if answer[1] not in ready:
                 self._give_up(index)
             group = self._fetch(index, answer) if answer[1] in ready else None
-            yield group or self._fold_here(pushes, weights)
+            yield group or self._fold_here(num_params, pushes, terms)
 
     def _fetch(self, index: int, answer: list[ray.ObjectRef]) -> Group | None:
         """What the branch made of its group; None if it is lost, or a push is."""
@@ -116,25 +119,23 @@ class Branches(Whole):
         vector = view(mean, self._master.vector.dtype)
         return Group(Pushed(vector, count, spread), merged, refused)
 
-    def _fold_here(self, pushes: Refs, weights: Mapping[int, int]) -> Group:
+    def _fold_here(self, num_params: int, pushes: Refs, terms: Mapping[int, Term]) -> Group:
         """The same; a push that was lost with its node is left out."""
         vectors: dict[int, Tensor] = {}
         for rank, ref in pushes.items():
             with suppress(ObjectLostError):
                 vectors[rank] = view(ray.get(ref), self._master.vector.dtype)
-        return fold_group(Fold(self._master.vector), vectors, weights)
+        return fold_group(Fold(self._master.vector[:0]), num_params, vectors, terms)
 
     def _branch(self, index: int) -> Any:
         """That of a group; a new one, where its first replica lives, if there is none."""
         if index not in self._branches:
             first = min(rank for rank in self._nodes if rank // self._size == index)
-            vector = self._master.vector
             self._branches[index] = self._hiring.hire(
                 BranchActor,
                 f"branch-{index}",
                 index,
-                len(vector),
-                vector.dtype,
+                self._master.vector.dtype,
                 self._threads,
                 num_cpus=0,
                 scheduling_strategy=on_node(self._nodes[first], soft=True),

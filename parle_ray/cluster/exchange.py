@@ -179,6 +179,7 @@ class Exchange:
                 told = {
                     "restart": parcel.restart,
                     "coded": parcel.coded,
+                    "part": parcel.part,
                     "whole": self.master.replies_all,
                     "roll": self._opened,
                 }
@@ -236,7 +237,7 @@ class Exchange:
                     self._lose(rank, f"its answer for round {round} was lost on its way")
                 return
             member.told[round] = told
-            travels = self.master.bring(rank, told, pushes)
+            travels = self.master.bring(rank, round, told, pushes)
             if travels is not None:
                 self._questions.travels(rank, round, travels)
                 return

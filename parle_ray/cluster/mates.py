@@ -104,7 +104,8 @@ class MateActor:
     def walk(self, round: int, steps: int | None) -> None:
         """Walk a round beside the first; what it comes to is the first's to say."""
         try:
-            self._learner.play(round, lambda: self._team.hear(self._learner.vector), steps)
+            news = self._learner.news(round)
+            self._learner.play(round, lambda: self._team.hear(self._learner.vector, news), steps)
         except NoReply:
             pass
         except Exception as error:

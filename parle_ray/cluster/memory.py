@@ -34,12 +34,14 @@ class Held:
         stretches: of its vector, or of its code: views of where they lie in the object store.
         whole: it is all that the master's next round depends on, with `roll`.
         roll: `Roll.roll_dict` of the round that it opens.
+        part: see `Reply`.
     """
 
     generation: int
     stretches: tuple[Packed, ...]
     whole: bool
     roll: dict[str, Any]
+    part: slice | None = None
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from parle_ray.cluster.wire import (
 )
 from parle_ray.compression import measure
 from parle_ray.learner import Learner
+from parle_ray.moving import length
 from parle_ray.replica import Reply
-from parle_ray.stretches import is_finite, places
+from parle_ray.stretches import is_finite, starts
 from parle_ray.task import Task
 from parle_ray.team import TeamBroken
 
@@ -115,7 +116,7 @@ class ReplicaActor:
         Here and below, that is the number of a question (see `Roll.version`).
         """
         try:
-            self._codec, self._places = codec, places(parts, codec)
+            self._codec, self._parts = codec, parts
             vector = view_all(ray.get(master), self.learner.vector.dtype)
             task, own = self._task.fitted_to(batches_per_pass, codec), self._task.round_of(round)
             self.learner.start(task, own, vector)
@@ -171,9 +172,9 @@ class ReplicaActor:
             "seen": seen,
             **self._watch.told(),
         }
-        pushes = self._cut(self._own(answer.push))
+        pushes = self._cut(self._own(answer.push), own)
         if len(pushes) > 1:  # no shard sees it all, and either all of them merge it or none
-            told["finite"] = self._finite(answer.push)
+            told["finite"] = self._finite(answer.push, own)
         if self._task.tree:  # the coordinator has the push folded without a look at it
             told["form"] = form(pushes[0])
         state = None
@@ -185,7 +186,7 @@ class ReplicaActor:
 
     def _nothing(self) -> tuple[None, ...]:
         """An answer with nothing in it."""
-        return (None,) * (2 + len(self._places))
+        return (None,) * (2 + len(self._parts))
 
     def _own(self, push: torch.Tensor | np.ndarray | None) -> np.ndarray | None:
         """A push in memory that no walk writes to before it may be forgotten."""
@@ -194,22 +195,22 @@ class ReplicaActor:
         array = pack(push)
         if not isinstance(push, torch.Tensor) or push.device.type != "cpu":
             return array  # made for the purpose
-        if not self._kept:
-            self._kept = [np.empty_like(array) for _ in range(DEPTH)]
-        self._kept.append(self._kept.pop(0))
-        np.copyto(self._kept[-1], array)
-        return self._kept[-1]
+        oldest = self._kept.pop(0) if len(self._kept) == DEPTH else array[:0]
+        kept = oldest if oldest.shape == array.shape else np.empty_like(array)
+        np.copyto(kept, array)
+        self._kept.append(kept)
+        return kept
 
-    def _cut(self, array: np.ndarray | None) -> list[np.ndarray | None]:
+    def _cut(self, array: np.ndarray | None, round: int) -> list[np.ndarray | None]:
         if array is None:
-            return [None] * len(self._places)
-        starts = [place.start for place in self._places]
-        return [*np.split(array, starts[1:])]  # what is too much goes to the last, who refuses it
+            return [None] * len(self._parts)
+        marks = starts(self._parts, self._codec, self.learner.sends(round))
+        return [*np.split(array, marks[1:])]  # what is too much goes to the last, who refuses it
 
-    def _finite(self, push: torch.Tensor | np.ndarray | None) -> bool | None:
+    def _finite(self, push: torch.Tensor | np.ndarray | None, round: int) -> bool | None:
         if push is None:
             return None
-        return is_finite(push, self._codec, sum(self.learner.sizes))
+        return is_finite(push, self._codec, length(self.learner.sends(round)))
 
     @ray.method(concurrency_group="delivery")
     def deliver(
@@ -226,13 +227,14 @@ class ReplicaActor:
         """
         dtype = self.learner.vector.dtype
         stretches = tuple(Packed(array, dtype_name(dtype)) for array in arrays)
-        coded, restart = told["coded"], told["restart"]
-        held = Held(generation, stretches, told["whole"], told["roll"])
+        coded, restart, part = told["coded"], told["restart"], told["part"]
+        held = Held(generation, stretches, told["whole"], told["roll"], part)
         if coded:
             code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-            reply = Reply(torch.empty(0), restart, code)
+            reply = Reply(torch.empty(0), restart, code, part)
         else:
-            reply = Reply(view_all(arrays, dtype).to(self.learner.reply_device), restart)
+            vector = view_all(arrays, dtype).to(self.learner.reply_device)
+            reply = Reply(vector, restart, part=part)
         if self.memory.put(round, reply, held):
             self._watch.answered(round)
 
@@ -279,7 +281,7 @@ class ReplicaActor:
             return None
         known = self.learner.known
         if known is None:
-            return told_by_reply(held.roll, held.stretches)
+            return told_by_reply(held.roll, held.stretches) if held.part is None else None
         return told_by_reply(held.roll, [Packed(pack(known), dtype_name(known.dtype))])
 
     def _explain(self, when: str, error: Exception) -> NoReturn:

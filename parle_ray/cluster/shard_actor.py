@@ -58,10 +58,10 @@ class ShardActor:
         self._master.restart.clear()  # which the coordinator knows, for all shards
         return roll, self._master.replies_all
 
-    def bring(self, rank: int, push: np.ndarray) -> tuple[int, str | None]:
+    def bring(self, rank: int, round: int, push: np.ndarray) -> tuple[int, str | None]:
         """The stretch of a push has come here; its bytes, and why it cannot be merged if so."""
         self._brought[rank] = push
-        return push.nbytes, self._master.wrong(self._read(push))
+        return push.nbytes, self._master.wrong(self._read(push), rank, round)
 
     def take(self, rank: int, round: int, seen: int, weight: int, merges: bool) -> None:
         """Enter an answer whose stretches have come everywhere, or that is not merged."""

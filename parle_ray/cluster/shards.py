@@ -68,7 +68,7 @@ class Shards:
         """A replica takes part, and where it runs."""
 
     def bring(
-        self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
+        self, rank: int, round: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
     ) -> ray.ObjectRef | None:
         """An answer is there; a reference to wait for before it is taken, if it has a push."""
         finite = told.pop("finite")
@@ -76,7 +76,8 @@ class Shards:
             self._coming[rank] = None if finite is None else []
             return None
         pairs = zip(self._actors, pushes, strict=True)
-        self._coming[rank] = coming = [actor.bring.remote(rank, push) for actor, push in pairs]
+        coming = [actor.bring.remote(rank, round, push) for actor, push in pairs]
+        self._coming[rank] = coming
         return coming[0]
 
     def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:

@@ -54,7 +54,7 @@ class Whole:
         """A replica takes part, and where it runs."""
 
     def bring(
-        self, rank: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
+        self, rank: int, round: int, told: dict[str, Any], pushes: list[ray.ObjectRef]
     ) -> ray.ObjectRef | None:
         """An answer is there; there is nothing to wait for before it is taken."""
         (self._brought[rank],) = pushes
@@ -93,12 +93,13 @@ class Whole:
 
     def _parcels(self, replies: dict[int, Reply]) -> dict[int, Parcel]:
         """Equal replies as one object."""
-        refs: dict[int, ray.ObjectRef] = {}
+        refs: dict[tuple[int, int], ray.ObjectRef] = {}
         parcels = {}
         for rank, reply in replies.items():
+            coded = reply.code is not None
             array = pack(reply.vector if reply.code is None else reply.code)
-            key = array.ctypes.data
+            key = array.ctypes.data, array.nbytes
             if key not in refs:
                 refs[key] = ray.put(array)
-            parcels[rank] = Parcel([refs[key]], array.nbytes, reply.restart, reply.code is not None)
+            parcels[rank] = Parcel([refs[key]], array.nbytes, reply.restart, coded, reply.part)
         return parcels

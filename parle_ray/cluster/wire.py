@@ -25,12 +25,14 @@ class Parcel:
         num_bytes: of all of them.
         restart: see `Reply`.
         coded: they are a code.
+        part: see `Reply`.
     """
 
     refs: list[Any]
     num_bytes: int
     restart: bool
     coded: bool
+    part: slice | None = None
 
 
 def pack(vector: Tensor | np.ndarray) -> np.ndarray:

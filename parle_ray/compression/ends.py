@@ -3,7 +3,8 @@
     master -> replicas    Q(reply - known), the same to all; everybody's `known` moves by it
     replica -> master     Q(push - known + residual), or Q(push + residual) of a gradient
 
-A replica that starts, or starts again, is given `known` itself, exactly.
+A replica that starts, or starts again, is given `known` itself, exactly. Where a round moves but a
+stretch of the vector, that stretch of all of these.
 """
 
 from collections.abc import Mapping
@@ -36,9 +37,9 @@ class ReplicaEnd:
         """What this replica knows of the master's reply, `(num_params,)`, float32."""
         return self._receiver.known
 
-    def read(self, code: np.ndarray) -> Tensor:
-        """What the master sent, `(num_params,)`, to be read before the next one."""
-        return self._receiver.receive(code)
+    def read(self, code: np.ndarray, part: slice | None = None) -> Tensor:
+        """What the master sent, `(num_params,)` or a stretch, to be read before the next one."""
+        return self._receiver.receive(code, part)
 
     def stand_at(self, known: Tensor) -> None:
         """What the master sent uncoded."""
@@ -48,9 +49,9 @@ class ReplicaEnd:
         """Owe nothing of what was pushed before."""
         self._pusher.reset()
 
-    def code(self, push: Tensor) -> np.ndarray:
-        """A push in the form in which it travels."""
-        return self._pusher.push(push, self._receiver.known if self._relative else None)
+    def code(self, push: Tensor, part: slice | None = None) -> np.ndarray:
+        """A push, of the whole or a stretch, in the form in which it travels."""
+        return self._pusher.push(push, self._receiver.known if self._relative else None, part)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the next exchange depends on."""
@@ -77,25 +78,26 @@ class MasterEnd:
         """What the replicas know of the master's reply, `(num_params,)`, float32."""
         return self._sender.known
 
-    def wrong(self, code: object) -> str | None:
-        """Why this is no code of a push; None if it is one."""
+    def wrong(self, code: object, num_params: int) -> str | None:
+        """Why this is no code of a push of so many parameters; None if it is one."""
         if not isinstance(code, np.ndarray):
             return f"a {type(code).__name__}, expected a code"
-        length, dtype = self._codec.length(self._read.numel()), np.dtype(self._codec.array_dtype)
+        length, dtype = self._codec.length(num_params), np.dtype(self._codec.array_dtype)
         if code.shape == (length,) and code.dtype == dtype:
             return None
         return f"a code of shape {code.shape} and {code.dtype}, expected ({length},) and {dtype}"
 
-    def read(self, code: np.ndarray) -> Tensor:
-        """A push, `(num_params,)`; it stays until the next but one."""
+    def read(self, code: np.ndarray, part: slice) -> Tensor:
+        """A push, which is a stretch of the whole; it stays until the next but one."""
         self._read, self._before = self._before, self._read
+        out = self._read[part]
         if self._relative:
-            return read_push(self._codec, code, self.known, self._read)
-        return self._codec.decode(code, self._read.numel(), self._read)
+            return read_push(self._codec, code, self.known[part], out)
+        return self._codec.decode(code, len(out), out)
 
-    def code(self, reply: Tensor) -> np.ndarray:
-        """A reply in the form in which it travels."""
-        return self._sender.send(reply)
+    def code(self, reply: Tensor, part: slice) -> np.ndarray:
+        """A reply, which is a stretch of the whole, in the form in which it travels."""
+        return self._sender.send(reply, part)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the next exchange depends on."""

@@ -57,16 +57,16 @@ class Sender(End):
     The error needs no vector of its own: it is `v - known`, a part of the next difference.
     """
 
-    def send(self, vector: Tensor) -> np.ndarray:
-        """The code that brings the receivers' `known` close to `vector`."""
-        vector = vector.detach().cpu()
-        assert vector.shape == self.known.shape, (vector.shape, self.known.shape)
+    def send(self, vector: Tensor, part: slice | None = None) -> np.ndarray:
+        """The code that brings the receivers' `known`, or a stretch of it, close to `vector`."""
+        vector, all_known = vector.detach().cpu(), self.known[part or slice(None)]
+        assert vector.shape == all_known.shape, (vector.shape, all_known.shape)
         array = self._codec.empty(len(vector))
-        for place, part in self._codec.chunks(array, len(vector)):
-            known = self.known[place]
+        for place, code in self._codec.chunks(array, len(vector)):
+            known = all_known[place]
             delta = torch.sub(vector[place], known, out=self._delta[: len(known)])
-            self._codec.encode_chunk(delta, part)
-            self._codec.decode_chunk(part, delta)
+            self._codec.encode_chunk(delta, code)
+            self._codec.decode_chunk(code, delta)
             known.add_(delta)  # known <- known + Q(v - known)
         return array
 
@@ -74,14 +74,16 @@ class Sender(End):
 class Receiver(End):
     """The other end of a `Sender`: the same `known`, with the same bits."""
 
-    def receive(self, array: np.ndarray) -> Tensor:
-        """`known`, moved by one code: not a copy, so to be read before the next one."""
-        for place, part in self._codec.chunks(array, len(self.known)):
-            known = self.known[place]
+    def receive(self, array: np.ndarray, part: slice | None = None) -> Tensor:
+        """`known`, or a stretch of it, moved by one code: not a copy, so to be read before the next
+        one."""
+        all_known = self.known[part or slice(None)]
+        for place, code in self._codec.chunks(array, len(all_known)):
+            known = all_known[place]
             delta = self._delta[: len(known)]
-            self._codec.decode_chunk(part, delta)
+            self._codec.decode_chunk(code, delta)
             known.add_(delta)
-        return self.known
+        return all_known
 
 
 class Pusher:
@@ -100,23 +102,30 @@ class Pusher:
         self._codec = codec
         self._wanted, self._sent = torch.empty(CHUNK), torch.empty(CHUNK)
 
-    def push(self, vector: Tensor, reference: Tensor | None = None) -> np.ndarray:
+    def push(
+        self, vector: Tensor, reference: Tensor | None = None, part: slice | None = None
+    ) -> np.ndarray:
         """The code of `vector`, measured from a reference that the other end has.
 
         Without one the vector is itself a difference, to be read with `codec.decode`.
+
+        Args:
+            part: the stretch of the whole, as the reference is, that the vector is.
         """
-        vector = vector.detach().cpu()
-        assert vector.shape == self.residual.shape, (vector.shape, self.residual.shape)
+        part = part or slice(None)
+        vector, owed = vector.detach().cpu(), self.residual[part]
+        reference = None if reference is None else reference[part]
+        assert vector.shape == owed.shape, (vector.shape, owed.shape)
         array = self._codec.empty(len(vector))
-        for place, part in self._codec.chunks(array, len(vector)):
-            residual = self.residual[place]
+        for place, code in self._codec.chunks(array, len(vector)):
+            residual = owed[place]
             wanted, sent = self._wanted[: len(residual)], self._sent[: len(residual)]
             if reference is None:
                 torch.add(vector[place], residual, out=wanted)
             else:
                 torch.sub(vector[place], reference[place], out=wanted).add_(residual)
-            self._codec.encode_chunk(wanted, part)
-            self._codec.decode_chunk(part, sent)
+            self._codec.encode_chunk(wanted, code)
+            self._codec.decode_chunk(code, sent)
             torch.sub(wanted, sent, out=residual)  # e <- (v - reference + e) - Q(...)
         return array
 

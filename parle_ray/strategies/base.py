@@ -96,10 +96,17 @@ class Strategy(ABC):
         return True
 
     @property
+    def moves_all(self) -> bool:
+        """Whether every round moves the whole vector."""
+        length = 2**30
+        return self.moves(0, length) == slice(0, length)
+
+    @property
     def merges_late(self) -> bool:
         """Whether a push that an earlier round asked for may be merged: a vector or a spring may,
-        a gradient that was taken elsewhere than where the master is now may not."""
-        return not self.steps_master
+        a gradient that was taken elsewhere than where the master is now, or another stretch of the
+        vector than the one that moves now, may not."""
+        return self.moves_all and not self.steps_master
 
     @property
     def merges_mean(self) -> bool:
@@ -137,6 +144,18 @@ class Strategy(ABC):
         pace = self.sync_every
         return pace.round_at(step) if isinstance(pace, Pace) else step // self.steps(0)
 
+    def moves(self, round: int, num_params: int) -> slice:
+        """The stretch of the vector that a round moves; the rest has no part in its exchange.
+
+        `merge` and `gap` are given this stretch of the master, of its state and of the pushes, and
+        `pull` this stretch of the reply. The whole, if nothing else is said.
+        """
+        return slice(0, num_params)
+
+    def sends(self, round: int, num_params: int, rank: int, num_replicas: int) -> slice:
+        """The stretch that one of the replicas pushes, within `moves`; elsewhere it pushes zero."""
+        return self.moves(round, num_params)
+
     @abstractmethod
     def init_replica(self, master: Tensor) -> State:
         """The state of a replica that starts, or starts again, from the master."""
@@ -159,7 +178,8 @@ class Strategy(ABC):
 
     @abstractmethod
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
-        """What goes to the coordinator, `(num_params,)`; may be a view, read before y moves on."""
+        """What goes to the coordinator, as long as `sends` says; may be a view, read before y
+        moves on."""
 
     def weight(self, num_samples: int) -> int:
         """How much a push counts in the mean, after a round of so many examples; 1 at least."""
@@ -186,7 +206,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
-        """Take the reply in; `round` is the one that the replica closes by it."""
+        """Take the reply in, as long as `moves` says of the round that it answers.
+
+        `round` is the one that the replica closes by it: that round, or where it overlaps the next.
+        """
 
     def gauges(self, round: int) -> dict[str, float]:
         """The scheduled values as they are in `round`, by field name."""

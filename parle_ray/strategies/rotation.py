@@ -37,8 +37,8 @@ class Rotation(Strategy):
     factorisation is in its columns, this is sequential SGD on each of them; elsewhere it is block
     coordinate descent, in which the blocks do not see each other for a round.
 
-    The blocks are n equal stretches of the vector. What is pushed is the step of a whole vector,
-    zero outside of the block, so that the coordinator's sum of n of them is all new blocks. The
+    The blocks are n equal stretches of the vector. What is pushed is the step of the block, and the
+    coordinator's sum of n of them, each zero outside of its block, is all new blocks. The
     inner optimiser's momentum stays with the replica and decays until the block is back. The block
     of a replica that is lost rests for that round. Harp's rounds by the clock are `uneven`; its two
     slices, of which one travels while the other is worked on, are not here.
@@ -48,7 +48,7 @@ class Rotation(Strategy):
 
     equation: ClassVar[str] = "y^a <- optimiser(y^a, g^a) in block p_k(a);  x <- x + sum (y^a - x)"
     source: ClassVar[str] = "Zhang, Peng, Qiu (Harp), ICCS 2016, doi 10.1016/j.procs.2016.05.300"
-    travels: ClassVar[tuple[str, str]] = ("y^a - x, zero outside the block", "x")
+    travels: ClassVar[tuple[str, str]] = ("a block of y^a - x", "x")
 
     @property
     def coordinate_wise(self) -> bool:
@@ -65,6 +65,10 @@ class Rotation(Strategy):
     @property
     def merges_late(self) -> bool:
         return False  # the block has another owner by then
+
+    def sends(self, round: int, num_params: int, rank: int, num_replicas: int) -> slice:
+        own = block(rank, num_replicas, round)
+        return slice(own * num_params // num_replicas, (own + 1) * num_params // num_replicas)
 
     def init_replica(self, master: Tensor) -> State:
         return {
@@ -85,7 +89,8 @@ class Rotation(Strategy):
             y[rest].copy_(state["x"][rest])  # what momentum and weight decay moved
 
     def push(self, y: Tensor, state: State, inner: Optimizer, round: int) -> Tensor:
-        return torch.sub(y, state["x"], out=state["step"])
+        own = self._own(y, state, round)
+        return torch.sub(y[own], state["x"][own], out=state["step"][own])
 
     def init_master(self, master: Tensor) -> State:
         return {}
@@ -100,8 +105,11 @@ class Rotation(Strategy):
     def gap(self, master: Tensor, pushed: Pushed) -> float:
         return pushed.spread / pushed.count + norm_squared(pushed.mean)
 
+    def _own(self, y: Tensor, state: State, round: int) -> slice:
+        """The stretch that is the replica's to move."""
+        return self.sends(round, len(y), *state["seat"].tolist())
+
     def _rest(self, y: Tensor, state: State, round: int) -> tuple[slice, slice]:
-        """The two stretches that are not the replica's to move."""
-        rank, n = state["seat"].tolist()
-        own = block(rank, n, round)
-        return slice(0, own * len(y) // n), slice((own + 1) * len(y) // n, len(y))
+        """The two that are not."""
+        own = self._own(y, state, round)
+        return slice(0, own.start), slice(own.stop, len(y))

@@ -1,0 +1,38 @@
+"""Rounds of which a stretch of the vector travels: see `Strategy.moves` and `Strategy.sends`."""
+
+from torch import Tensor
+
+from parle_ray.fold import Pushed
+from parle_ray.strategies import State, Strategy
+
+
+def length(part: slice) -> int:
+    """Of a stretch.
+
+    >>> length(slice(3, 5))
+    2
+    """
+    return int(part.stop - part.start)
+
+
+def inside(stretch: slice, frame: slice) -> slice:
+    """What of a stretch lies in a frame, counted from where the frame starts; it may be empty.
+
+    >>> inside(slice(3, 9), slice(5, 20)), inside(slice(3, 9), slice(10, 20))
+    (slice(0, 4, None), slice(0, 0, None))
+    """
+    start = min(max(stretch.start, frame.start), frame.stop)
+    stop = min(max(stretch.stop, start), frame.stop)
+    return slice(start - frame.start, stop - frame.start)
+
+
+def merge(strategy: Strategy, master: Tensor, state: State, pushed: Pushed, round: int) -> Tensor:
+    """`Strategy.merge`, with the stretch that the round moves; that of the master."""
+    part = strategy.moves(round, len(master))
+    if length(part) == len(master):
+        strategy.merge(master, state, pushed, round)
+        return master
+    stretch = master[part]
+    views = {name: v[part] if v.shape == master.shape else v for name, v in state.items()}
+    strategy.merge(stretch, views, pushed, round)
+    return stretch
