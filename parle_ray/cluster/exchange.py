@@ -110,6 +110,7 @@ class Exchange:
             self._roll, ahead=ahead, num_rounds=num_rounds
         )
         self._members: dict[int, Member] = {}
+        self._early: set[ray.ObjectRef] = set()
         self.heard = Heard()
         self.came_by = time.perf_counter()
 
@@ -129,6 +130,7 @@ class Exchange:
         self._clock.open(time.perf_counter(), self._steps(self._roll.round))
         self._opened = self._roll.roll_dict()
         self.deliver(parcels)
+        self._early.clear()
         self.heard = Heard(lost=self.heard.lost)
 
     def part(self, nodes: Collection[str]) -> list[int]:
@@ -210,13 +212,18 @@ class Exchange:
         self._questions.ask(rank, round, refs[0], time.perf_counter())
 
     def _listen(self) -> None:
-        tokens = self._questions.oldest()
+        oldest = self._questions.oldest()
+        tokens = {ref: asked for ref, asked in oldest.items() if ref not in self._early}
         left = max(0.0, self._clock.deadline - time.perf_counter())
         ready, _ = ray.wait(list(tokens), num_returns=1, timeout=min(NOTICE_S, left))
         for ref in ready:
             rank, round = tokens[ref]
             try:
-                self._hear(rank, round, ref)
+                if round > self._roll.version:  # walked for a coordinator that is no more
+                    ray.get(ref)
+                    self._early.add(ref)
+                else:
+                    self._hear(rank, round, ref)
             except RayError as error:
                 if not _may_be_there(error) or not self._repeat(rank, round):
                     self._lose(rank, reason_of(error))
