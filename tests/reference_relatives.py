@@ -3,11 +3,12 @@
 Letters are those of the papers. Every algorithm returns the model and the replicas.
 """
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
 
-from tests.reference import Gradient, Inner, Rate, Result, Vector
+from tests.reference import Gradient, Inner, Momentum, Rate, Result, Vector
 
 
 def _walk(gradient: Gradient, y: Vector, chain: list, a: int, k: int, L: int) -> list[Vector]:
@@ -53,6 +54,45 @@ def papa(
         c = 1 - (1 - alpha) * chain[0].lr(k) / chain[0].lr(0)
         w = [c * w_a + (1 - c) * mean for w_a in w]
     return mean, w
+
+
+def streaming_diloco(
+    gradient: Gradient,
+    x0: Vector,
+    n: int,
+    K: int,
+    inner: Inner,
+    *,
+    L: int,
+    F: int,
+    eta: Rate,
+    mu: float,
+    alpha: float,
+) -> Result:
+    """arXiv 2501.18512, algorithm 2, with H = F L and tau = L, and fragments of equal length.
+
+    Of a fragment the workers remember the global value that they received last. One fragment alone
+    would be received as it is sent; what is received first is then the value that all began with.
+    """
+    marks = [p * len(x0) // F for p in range(F + 1)]
+    fragments = [slice(*pair) for pair in pairwise(marks)]
+    x, remembered = x0.copy(), x0.copy()
+    y = [x0.copy() for _ in range(n)]
+    chain = [inner() for _ in range(n)]
+    outer = [Momentum(eta, mu, nesterov=True) for _ in range(F)]
+    coming = (fragments[0], x0) if F == 1 else None
+    for k in range(K):
+        y = [_walk(gradient, y[a], chain, a, k, L)[-1] for a in range(n)]
+        p = fragments[k % F]
+        delta = sum(remembered[p] - y[a][p] for a in range(n)) / n
+        if coming is not None:
+            q, value = coming
+            remembered[q] = value
+            for a in range(n):
+                y[a][q] = alpha * y[a][q] + (1 - alpha) * value
+        x[p] = outer[k % F].step(x[p], delta, k)
+        coming = p, x[p].copy()
+    return x, y
 
 
 def eamsgd(

@@ -26,6 +26,7 @@ from parle_ray.strategies import (
     Parle,
     Rotation,
     Strategy,
+    StreamingDiLoCo,
     TailAveraging,
 )
 from parle_ray.task import Task
@@ -44,6 +45,7 @@ STRATEGIES = [
     SGD(sync_every=2),
     TailAveraging(sync_every=2),
     Rotation(sync_every=2),
+    StreamingDiLoCo(sync_every=2, fragments=3),
 ]
 
 

@@ -12,7 +12,17 @@ from parle_ray.errors import InputError
 from parle_ray.learner import Learner
 from parle_ray.master import Master
 from parle_ray.schedules import Constant
-from parle_ray.strategies import SGD, DiLoCo, ElasticSGD, EntropySGD, LocalSGD, Parle, Strategy
+from parle_ray.strategies import (
+    SGD,
+    DiLoCo,
+    ElasticSGD,
+    EntropySGD,
+    LocalSGD,
+    Parle,
+    Rotation,
+    Strategy,
+    StreamingDiLoCo,
+)
 from parle_ray.task import Task
 from tests.problems import Batch, Pieces, batches, crew, play_round, run, same_batches, sgd, task
 
@@ -24,6 +34,8 @@ STRATEGIES: list[Strategy] = [
     ElasticSGD(sync_every=3, moving_rate=0.3),
     LocalSGD(sync_every=3),
     DiLoCo(sync_every=3),
+    StreamingDiLoCo(sync_every=3, fragments=2),
+    Rotation(sync_every=3),
     SGD(),
 ]
 each_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
@@ -35,6 +47,8 @@ each_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
         (STRATEGIES[0], "int4"),
         (STRATEGIES[0], "int8"),
         (DiLoCo(sync_every=3), "int4"),
+        (StreamingDiLoCo(sync_every=3, fragments=2, outer_momentum=0.5), "int4"),
+        (Rotation(sync_every=3), "int8"),
         (SGD(), "bf16"),
     ],
     ids=repr,

@@ -35,6 +35,7 @@ from parle_ray.strategies import (
     SlowMo,
     Splash,
     Strategy,
+    StreamingDiLoCo,
     TailAveraging,
     WeedOut,
 )
@@ -78,6 +79,10 @@ ROWS: dict[str, Row] = {
     "slowmo": Row(SlowMo(sync_every=2, **OUTER)),
     # The weight is the number of replicas, so n of them step n times as far.
     "splash": Row(Splash(sync_every=2), equal_is_one=False),
+    "streaming_diloco": Row(StreamingDiLoCo(sync_every=3, fragments=2, **OUTER)),
+    "streaming_diloco, one fragment": Row(
+        StreamingDiLoCo(sync_every=3, fragments=1, outer_lr=0.4, outer_momentum=0.0, alpha=0.0)
+    ),
     "tail_averaging": Row(TailAveraging(sync_every=2, tail=0.3)),
     "weed_out": Row(WeedOut(sync_every=2, factor=2.0, rounds_remembered=1.0), **ASYNCHRONOUS),
 }
@@ -101,6 +106,7 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "rounds_remembered": [0.5, -1.0, math.nan, True, None],
     "max_weight": [0.5, -1.0, math.nan, True, None],
     "reference": ["mean", None],
+    "fragments": [0, -1, 2.0, True, None],
     "meetings": [0, -1, 4, 2.0, True, None],
     "node_rho": [0.0, -1.0, math.nan, None],
 }
@@ -268,6 +274,7 @@ def test_it_pickles_prints_compares_and_does_not_change(row: Row) -> None:
 def test_it_is_coordinate_wise_so_a_vector_may_be_cut_anywhere(
     row: Row, cut: int, seed: int
 ) -> None:
+    """Of a strategy whose replicas are not, what the coordinator does is."""
     strategy = row.strategy.bind(Plan(num_rounds=10, batches_per_pass=3))
     values = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
@@ -279,9 +286,10 @@ def test_it_is_coordinate_wise_so_a_vector_may_be_cut_anywhere(
         strategy.local_step(y, state, inner, 2)
         fold = Fold(master)
         fold.add(values[2, part])
-        fold.add(strategy.push(y, state, inner, 2))
+        fold.add(strategy.push(y, state, inner, 2) if strategy.coordinate_wise else values[3, part])
         strategy.merge(master, at_master, fold.close(), 2)
-        strategy.pull(y, state, strategy.reply(master, at_master), 2)
+        if strategy.coordinate_wise:
+            strategy.pull(y, state, strategy.reply(master, at_master), 2)
         return torch.stack([master, master.grad, y])
 
     whole = one_exchange(slice(None))

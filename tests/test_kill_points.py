@@ -17,7 +17,7 @@ from parle_ray.cluster.states import Resume
 from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.strategies import STRATEGIES, DiLoCo, Parle, Strategy
+from parle_ray.strategies import STRATEGIES, DiLoCo, Parle, Strategy, StreamingDiLoCo
 from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
@@ -177,8 +177,16 @@ def test_undisturbed_every_strategy_has_the_bits_of_simulate(
 
 @pytest.mark.parametrize(
     ("strategy", "tree"),
-    [(Parle(sync_every=2), 2), (DiLoCo(sync_every=2), None)],
-    ids=["the replies are the master, and a branch folds", "a state lies beside it"],
+    [
+        (Parle(sync_every=2), 2),
+        (DiLoCo(sync_every=2), None),
+        (StreamingDiLoCo(sync_every=2, fragments=3), 2),
+    ],
+    ids=[
+        "the replies are the master, and a branch folds",
+        "a state lies beside it",
+        "the replies are stretches, a state lies beside it, and a branch folds",
+    ],
 )
 def test_wherever_the_coordinator_is_killed_no_bit_changes(
     monkeypatch: pytest.MonkeyPatch, strategy: Strategy, tree: int | None

@@ -11,7 +11,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from parle_ray.cluster.mates import MateActor
 from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
-from parle_ray.strategies import Asynchronous, DiLoCo, HierarchicalParle, Parle, Strategy
+from parle_ray.strategies import (
+    Asynchronous,
+    DiLoCo,
+    HierarchicalParle,
+    Parle,
+    Strategy,
+    StreamingDiLoCo,
+)
 from tests.fake_ray import FakeRay, me
 from tests.problems import Batch, batches, run, sgd, squares
 from tests.team import Meeting, ThreadGroup
@@ -49,13 +56,24 @@ class Layers(nn.Sequential):
         (Parle(sync_every=2), "int8"),
         (HierarchicalParle(sync_every=2), "none"),
         (HierarchicalParle(sync_every=2), "int8"),
+        (StreamingDiLoCo(sync_every=2, fragments=3), "none"),
+        (StreamingDiLoCo(sync_every=2, fragments=3), "int8"),
     ],
-    ids=["overlapping", "blocking", "compressed", "apart", "apart, compressed"],
+    ids=[
+        "overlapping",
+        "blocking",
+        "compressed",
+        "apart",
+        "apart, compressed",
+        "in stretches",
+        "in stretches, compressed",
+    ],
 )
 def test_a_run_of_two_processes_a_replica_has_the_bits_of_simulate(
     monkeypatch: pytest.MonkeyPatch, strategy: Strategy, compression: str, how: dict[str, Any]
 ) -> None:
-    execution = TWO if strategy.walks_apart else replace(TWO, **how)
+    shares = strategy.coordinate_wise and not strategy.walks_apart
+    execution = replace(TWO, **how) if shares else TWO
     options: dict[str, Any] = {"execution": execution, "compression": compression}
     options["model_fn"] = Layers
     inner = sgd(momentum=0.9)

@@ -16,6 +16,7 @@ from parle_ray.strategies.rotation import Rotation
 from parle_ray.strategies.sgd import SGD
 from parle_ray.strategies.slowmo import SlowMo
 from parle_ray.strategies.splash import Splash
+from parle_ray.strategies.streaming_diloco import StreamingDiLoCo
 from parle_ray.strategies.tail_averaging import TailAveraging
 from parle_ray.strategies.weed_out import WeedOut
 
@@ -35,6 +36,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "sgd": SGD,
     "slowmo": SlowMo,
     "splash": Splash,
+    "streaming_diloco": StreamingDiLoCo,
     "tail_averaging": TailAveraging,
     "weed_out": WeedOut,
 }
@@ -58,6 +60,7 @@ __all__ = [
     "Splash",
     "State",
     "Strategy",
+    "StreamingDiLoCo",
     "TailAveraging",
     "WeedOut",
 ]
