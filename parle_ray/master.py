@@ -92,6 +92,13 @@ class Master(Roll):
         """The stretch of the vector that the open round moves."""
         return self.strategy.moves(self.round, len(self.vector))
 
+    @property
+    def moved(self) -> slice | None:
+        """The stretch that the round before it has moved; None: all of it."""
+        if self.strategy.moves_all:
+            return None
+        return self.strategy.moves(self.round - 1, len(self.vector))
+
     def place(self, rank: int, round: int) -> slice:
         """Where in what a round moves the push of a replica lies."""
         sends = self.strategy.sends(round, self._num_params, rank, self._num_replicas)
@@ -278,11 +285,11 @@ class Master(Roll):
 
     def _news(self) -> Reply | None:
         """The reply to who has the one before it, if that is another than to who has not."""
-        part = self.strategy.moves(self.round - 1, len(self.vector))
+        part = self.moved
+        stretch = self._reply if part is None else self._reply[part]
         if self._end is not None:
-            code = self._end.code(self._reply[part], part)
-            return Reply(self._end.known, code=code, part=part)
-        return None if self.strategy.moves_all else Reply(self._reply[part], part=part)
+            return Reply(self._end.known, code=self._end.code(stretch, part), part=part)
+        return None if part is None else Reply(stretch, part=part)
 
     def state_dict(self) -> dict[str, object]:
         """All that the next round depends on, at a moment when no answer is in."""

@@ -202,8 +202,7 @@ class Coordinator:
     def _keep(self) -> None:
         """See to it that the open round can be gone on with if this process is lost."""
         if not self._master.replies_all and self._roll.round < self._last:
-            state = self._master.state()
-            self._keeping.give(self._roll.version, state, self.exchange.replicas)
+            self._keeping.give(self._roll.version, self._master, self.exchange.replicas)
 
     def _close(self) -> dict[str, Any]:
         heard = self.exchange.heard

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parle_ray.cluster.states import join_states, told_by_reply
+from parle_ray.cluster.kept import Kept
+from parle_ray.cluster.states import told_by_reply
 from parle_ray.cluster.wire import Packed
 from parle_ray.replica import Reply
 
@@ -82,7 +83,7 @@ class Memory:
         self._reply: Reply | None = None
         self._newest = self._taken = -1
         self._replies: dict[int, Held] = {}
-        self._states: dict[int, tuple[int, Sequence[Any]]] = {}
+        self._kept = Kept(DEPTH)
         self._answers: dict[int, tuple[Any, ...]] = {}
         self._next: int | None = None
 
@@ -168,12 +169,13 @@ class Memory:
         """The answer of a round that has been walked; None of one that has not, or long ago."""
         return self._answers.get(round)
 
-    def keep(self, generation: int, round: int, states: Sequence[Any]) -> None:
-        """Hold S_round: the packed states of its stretches."""
+    def keep(
+        self, generation: int, round: int, states: Sequence[Any], part: slice | None = None
+    ) -> None:
+        """Hold S_round: see `Kept.put`."""
         with self._changed:
             if generation >= self._generation:
-                self._states[round] = generation, states
-                _keep_last(self._states)
+                self._kept.put(generation, round, states, part)
 
     def stand(self, generation: int, *, ends_walk: bool = False) -> Standing:
         """Where the replica is; from here on it refuses the questions of older generations.
@@ -192,8 +194,8 @@ class Memory:
                 self._least = generation
                 self._changed.notify_all()
             told = {k: held.generation for k, held in self._replies.items() if held.whole}
-            kept = {k: generation for k, (generation, _) in self._states.items()}
-            return Standing(told | kept, self._newest, list(self._answers), self._next)
+            full = told | self._kept.generations
+            return Standing(full, self._newest, list(self._answers), self._next)
 
     def abandon(self, generation: int) -> None:
         """Forget all, and end the walk that is under way: the replica will start anew."""
@@ -206,8 +208,8 @@ class Memory:
     def full(self, round: int) -> Any:
         """S_round, packed, as `Master.state_dict` has it."""
         with self._changed:
-            if round in self._states:
-                return join_states(self._states[round][1])
+            if round in self._kept.generations:
+                return self._kept.state(round)
             return told_by_reply(self._replies[round].roll, self._replies[round].stretches)
 
 

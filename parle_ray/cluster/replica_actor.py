@@ -239,9 +239,13 @@ class ReplicaActor:
             self._watch.answered(round)
 
     @ray.method(concurrency_group="delivery")
-    def keep(self, generation: int, round: int, *states: Any) -> int:
-        """Hold the master's state for the case that the coordinator is lost; its bytes."""
-        self.memory.keep(generation, round, states)
+    def keep(self, generation: int, round: int, part: slice | None, *states: Any) -> int:
+        """Hold the master's state for the case that the coordinator is lost; its bytes.
+
+        Args:
+            part: it is what a round has moved of the state before, which is here.
+        """
+        self.memory.keep(generation, round, states, part)
         return sum(num_bytes(state) for state in states)
 
     @ray.method(concurrency_group="delivery")

@@ -28,8 +28,11 @@ class Shards:
         ranks: the replicas that are at work.
 
     Attributes:
+        moved: see `Whole`.
         replies_all: whether the replies are the master, with no state beside it.
     """
+
+    moved: slice | None = None
 
     def __init__(
         self,
@@ -60,8 +63,9 @@ class Shards:
         """What is evaluated and saved."""
         return self._tell("model")
 
-    def state(self) -> list[ray.ObjectRef]:
+    def state(self, part: slice | None = None) -> list[ray.ObjectRef]:
         """All that the next round depends on."""
+        assert part is None, "a round moves all of a master in shards"
         return self._tell("state", self.roll.roll_dict())
 
     def meet(self, rank: int, node: str) -> None:

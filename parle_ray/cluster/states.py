@@ -54,6 +54,16 @@ def cut_state(state: Any, part: slice) -> Any:
     return state | {name: _cut(state[name], part) for name in VECTORS}
 
 
+def owned(state: Any) -> Any:
+    """The state, with its vectors in memory of their own."""
+    return state | {name: _copy(state[name]) for name in VECTORS}
+
+
+def moved_on(state: Any, news: Any, part: slice) -> Any:
+    """The state in which a stretch is another, in the memory of the first, which is owned."""
+    return news | {name: _put(state[name], news[name], part) for name in VECTORS}
+
+
 def _join(trees: Sequence[Any], shares: Sequence[Share] | None = None) -> Any:
     first = trees[0]
     if isinstance(first, dict):
@@ -75,4 +85,19 @@ def _rows(slots: Sequence[Any]) -> Any:
 def _cut(tree: Any, part: slice) -> Any:
     if isinstance(tree, dict):
         return {key: _cut(value, part) for key, value in tree.items()}
-    return Packed(tree.array[part], tree.dtype)
+    return Packed(tree.array[part], tree.dtype) if tree.array.ndim else tree
+
+
+def _copy(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _copy(value) for key, value in tree.items()}
+    return Packed(tree.array.copy(), tree.dtype)
+
+
+def _put(tree: Any, news: Any, part: slice) -> Any:
+    if isinstance(tree, dict):
+        return {key: _put(value, news[key], part) for key, value in tree.items()}
+    if not tree.array.ndim:
+        return news
+    tree.array[part] = news.array
+    return tree

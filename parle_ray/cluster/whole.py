@@ -7,6 +7,7 @@ import ray
 import torch
 
 from parle_ray.asynchronous import make_master
+from parle_ray.cluster.states import cut_state
 from parle_ray.cluster.wire import Parcel, pack, pack_tree, unpack_tree, view
 from parle_ray.replica import Reply
 from parle_ray.task import Task
@@ -46,9 +47,15 @@ class Whole:
         """What is evaluated and saved."""
         return [ray.put(pack(self._master.model))]
 
-    def state(self) -> list[ray.ObjectRef]:
-        """All that the next round depends on."""
-        return [ray.put(pack_tree(self._master.state_dict()))]
+    @property
+    def moved(self) -> slice | None:
+        """The stretch of the vector that the round closed last has moved; None: it moved it all."""
+        return self._master.moved
+
+    def state(self, part: slice | None = None) -> list[ray.ObjectRef]:
+        """All that the next round depends on, or of its vectors a stretch."""
+        state = pack_tree(self._master.state_dict())
+        return [ray.put(state if part is None else cut_state(state, part))]
 
     def meet(self, rank: int, node: str) -> None:
         """A replica takes part, and where it runs."""

@@ -95,8 +95,8 @@ class MasterEnd:
             return read_push(self._codec, code, self.known[part], out)
         return self._codec.decode(code, len(out), out)
 
-    def code(self, reply: Tensor, part: slice) -> np.ndarray:
-        """A reply, which is a stretch of the whole, in the form in which it travels."""
+    def code(self, reply: Tensor, part: slice | None = None) -> np.ndarray:
+        """A reply, of the whole or a stretch, in the form in which it travels."""
         return self._sender.send(reply, part)
 
     def state_dict(self) -> dict[str, Tensor]:
