@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from parle_ray.cli import COMMANDS, main
+from parle_ray.console.summary import amounts
 from parle_ray.errors import (
     ClusterError,
     Diverged,
@@ -156,7 +157,9 @@ def test_strategies_lists_all_with_equation_traffic_and_source(capsys):
         kind = STRATEGIES[name]
         assert equation.split(maxsplit=1) == [kind.__name__, kind.equation]
         assert f"every {kind().sync_every} steps" in traffic or kind().sync_every == 1
-        assert "1 vector up" in traffic
+        much, back = amounts(STRATEGIES[name]())
+        assert f": {much} vector up (" in traffic
+        assert f", {back} down (" in traffic
         assert ("behind the next round" in traffic) is kind().overlaps
         assert source.strip() == kind.source
     assert max(map(len, told)) <= 100

@@ -24,7 +24,15 @@ from parle_ray.planning import (
 )
 from parle_ray.planning.clock import Clock, Cores
 from parle_ray.planning.protocol import Run
-from parle_ray.strategies import SGD, STRATEGIES, LocalSGD, Parle
+from parle_ray.strategies import (
+    SGD,
+    STRATEGIES,
+    LocalSGD,
+    Parle,
+    Rotation,
+    Strategy,
+    StreamingDiLoCo,
+)
 
 FREE = {"latency_s": 0.0, "call_s": 0.0, "fold_bytes_per_s": math.inf, "cores_per_node": 100.0}
 """Nothing but steps, memory and links costs time."""
@@ -105,6 +113,13 @@ def test_with_an_infinite_link_a_round_is_its_steps_and_the_push(strategy: Any) 
     assert prediction.stall_s == pytest.approx(s.push_s + waits_for_put)
 
 
+def test_no_shards_are_recommended_to_a_strategy_that_moves_stretches() -> None:
+    slow = scenario(link_bytes_per_s=1e6, strategy=StreamingDiLoCo())
+    assert recommend(slow, sync_every=[1]).scenario.shards == 1
+    with pytest.raises(InputError, match=r"shards: 2 with StreamingDiLoCo, .*leave out shards"):
+        scenario(shards=2, strategy=StreamingDiLoCo())
+
+
 @pytest.mark.parametrize("strategy", [Parle(), LocalSGD(sync_every=25)], ids=repr)
 def test_a_replica_decodes_and_encodes_once_a_round(strategy: Any) -> None:
     fast = {"link_bytes_per_s": math.inf, "memory_bytes_per_s": math.inf, **FREE}
@@ -172,14 +187,15 @@ def test_another_seed_gives_other_stragglers_and_they_cost_time() -> None:
 
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("strategy", IN_STEP, ids=repr)
-def test_bytes_are_a_vector_up_and_a_vector_down(name: str, strategy: Any) -> None:
+def test_bytes_are_what_a_strategy_says_goes_up_and_down(name: str, strategy: Any) -> None:
     s = scenario(strategy=strategy, codec=CODECS[name])
-    b = 1_000_000 * CODECS[name].bytes_per_param
+    up, down = {Rotation: (1 / 8, 1), StreamingDiLoCo: (1 / 4, 1 / 4)}.get(type(strategy), (1, 1))
+    b = (6 * up + 3 * down) * 1_000_000 * CODECS[name].bytes_per_param
     p = predict(s)
     # Two replicas a node. Six push to another node, and three nodes pull the reply; each byte
     # leaves one node and comes to another.
-    assert p.busiest_bytes_per_step == pytest.approx((6 + 3) * b / strategy.sync_every)
-    assert p.bytes_per_step == pytest.approx(2 * (6 + 3) * b / 4 / strategy.sync_every)
+    assert p.busiest_bytes_per_step == pytest.approx(b / strategy.sync_every)
+    assert p.bytes_per_step == pytest.approx(2 * b / 4 / strategy.sync_every)
 
 
 def test_on_one_node_nothing_crosses_a_link() -> None:
@@ -199,9 +215,14 @@ def test_shards_divide_what_crosses_the_link_of_the_coordinator() -> None:
 
 
 @pytest.mark.parametrize("replicas_per_node", [2, 3, 8])
-def test_a_tree_sends_one_vector_a_node_whatever_lives_there(replicas_per_node: int) -> None:
-    p = predict(scenario(num_replicas=4 * replicas_per_node, tree=True))
-    assert p.busiest_bytes_per_step * 25 == pytest.approx((3 + 3) * 4e6)
+@pytest.mark.parametrize(
+    ("strategy", "part"), [(Parle(), 1), (Rotation(), 1), (StreamingDiLoCo(), 1 / 4)], ids=repr
+)
+def test_a_tree_sends_one_vector_a_node_whatever_lives_there(
+    replicas_per_node: int, strategy: Strategy, part: float
+) -> None:
+    p = predict(scenario(num_replicas=4 * replicas_per_node, strategy=strategy, tree=True))
+    assert p.busiest_bytes_per_step * 25 == pytest.approx((3 + 3) * 4e6 * part)
 
 
 def test_a_ring_is_its_formula() -> None:

@@ -21,6 +21,7 @@ from parle_ray.strategies import (
     SlowMo,
     Splash,
     Strategy,
+    StreamingDiLoCo,
     TailAveraging,
     WeedOut,
 )
@@ -98,6 +99,9 @@ METHODS: dict[str, Method] = {
     "elastic_sgd": Method(title="Elastic-SGD", how=Exchange(strategy=ElasticSGD())),
     "local_sgd": Method(title="Local SGD", how=Exchange(strategy=LocalSGD())),
     "diloco": Method(title="DiLoCo", how=Exchange(strategy=DiLoCo(sync_every=25))),
+    "streaming_diloco": Method(
+        title="Streaming DiLoCo", how=Exchange(strategy=StreamingDiLoCo(sync_every=5, fragments=5))
+    ),
     "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
     "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
     "splash": Method(title="Splash", how=Exchange(strategy=Splash())),

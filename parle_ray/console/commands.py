@@ -13,7 +13,7 @@ from parle_ray.cli import COMMANDS, no_arguments
 from parle_ray.console.arguments import make_parser, read, to_yaml
 from parle_ray.console.config import Config, to_dict
 from parle_ray.console.recipe import Recipe, make_recipe
-from parle_ray.console.summary import header, outcome, traffic
+from parle_ray.console.summary import amounts, header, outcome, traffic
 from parle_ray.progress import Progress
 
 QUICKSTART = Path(__file__).with_name("quickstart.yaml")
@@ -56,7 +56,7 @@ def simulate(argv: Sequence[str], prog: str) -> None:
             num_replicas=config.num_replicas,
             on_round=lambda report: progress.update(report | {"num_rounds": recipe.planned_rounds}),
         )
-    would_move = 2 * 4 * recipe.num_params * config.num_replicas * recipe.planned_rounds
+    would_move = 4 * recipe.num_exchanged
     print(outcome(told.history[-1], traffic(recipe, recipe.planned_rounds, would_move)))
 
 
@@ -68,10 +68,11 @@ def strategies(argv: Sequence[str], prog: str) -> None:
     for name in sorted(STRATEGIES):
         kind, usual = STRATEGIES[name], STRATEGIES[name]()
         up, down = kind.travels
+        much, back = amounts(usual)
         steps = f"{usual.steps(0)} steps" if usual.steps(0) > 1 else "step"
         hidden = ", behind the next round" if usual.overlaps else ""
         print(f"{kind.__name__:<17} {kind.equation}")
-        print(f"{'':<17} every {steps}: 1 vector up ({up}), 1 down ({down}){hidden}")
+        print(f"{'':<17} every {steps}: {much} vector up ({up}), {back} down ({down}){hidden}")
         print(f"{'':<17} {kind.source}")
     print(f"\nTheir arguments: {prog} train --strategy.help Parle")
 

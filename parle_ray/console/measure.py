@@ -15,6 +15,7 @@ from parle_ray.console.plan_config import SPEEDS, PlanConfig
 from parle_ray.console.recipe import make_recipe
 from parle_ray.learner import Learner
 from parle_ray.master import Master
+from parle_ray.moving import length
 from parle_ray.planning import Codec
 from parle_ray.planning.coordinator import stand_in
 from parle_ray.replica import Reply
@@ -88,13 +89,15 @@ def _fold(strategy: Strategy, num_params: int) -> float:
     n = 3
     master = Master(stand_in(strategy, n, 1, num_params), range(n))
     pushes = [torch.full((num_params,), 0.01 * (rank + 1)) for rank in range(n)]
+    num_moved = length(master.moving)
 
     def close() -> None:
         for rank, push in enumerate(pushes):
-            master.take(rank, master.round, push)
+            place = master.place(rank, master.round)
+            master.take(rank, master.round, push[: length(place)])
         master.close()
 
-    return n * 4 * num_params / _of_call(close, VECTORS_FOR_S)
+    return n * 4 * num_moved / _of_call(close, VECTORS_FOR_S)
 
 
 def measure_codecs(config: PlanConfig) -> dict[str, Codec]:

@@ -21,6 +21,7 @@ from parle_ray.data import (
     scores,
 )
 from parle_ray.models import build_for
+from parle_ray.moving import num_exchanged
 from parle_ray.strategies import Strategy
 from parle_ray.task import Task
 
@@ -124,6 +125,13 @@ class Recipe:
     def planned_steps(self) -> int:
         """Mini-batches that a replica walks in the planned rounds."""
         return self.strategy.steps_before(self.planned_rounds)
+
+    @property
+    def num_exchanged(self) -> int:
+        """Parameters that go up and down in the planned rounds, of all replicas."""
+        size = self.num_params, self.config.num_replicas
+        rounds = range(self.planned_rounds)
+        return sum(num_exchanged(self.strategy, round, *size) for round in rounds)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The lines above and below a run on the command line."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from pyarrow.fs import FileSelector
 
 from parle_ray.console.recipe import Recipe
+from parle_ray.moving import length
+from parle_ray.strategies import Strategy
 
 
 def header(recipe: Recipe, device: str) -> str:
@@ -30,7 +33,26 @@ def traffic(recipe: Recipe, num_rounds: int, num_bytes: int) -> str:
     """What the exchange moved, against averaging after every step."""
     every = recipe.planned_steps / recipe.planned_rounds
     told = f"synced {num_rounds} times, {size(num_bytes)}"
-    return told if every == 1 else f"{told} (every step: {size(num_bytes * every)})"
+    if every == 1:
+        return told
+    vectors = 2 * recipe.num_params * recipe.config.num_replicas * recipe.planned_steps
+    return f"{told} (every step: {size(num_bytes * vectors / recipe.num_exchanged)})"
+
+
+def amounts(strategy: Strategy) -> tuple[str, str]:
+    """What part of a vector goes up in a round, and what comes down.
+
+    >>> from parle_ray.strategies import Parle, Rotation, StreamingDiLoCo
+    >>> amounts(Parle()), amounts(Rotation()), amounts(StreamingDiLoCo(fragments=4))
+    (('1', '1'), ('1/n', '1'), ('1/4', '1/4'))
+    """
+    total = 2**30
+
+    def part(stretch: slice) -> str:
+        return str(Fraction(length(stretch), total).limit_denominator(1000))
+
+    two, three = (part(strategy.sends(0, total, 0, n)) for n in (2, 3))
+    return two if two == three else "1/n", part(strategy.moves(0, total))
 
 
 def outcome(metrics: Mapping[str, Any], moved: str, result: Any = None, report: Any = None) -> str:

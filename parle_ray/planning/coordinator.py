@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from parle_ray.master import Master
+from parle_ray.moving import length
 from parle_ray.planning.clock import Action, Cores, Node
 from parle_ray.planning.scenario import Scenario
 from parle_ray.strategies import Strategy
@@ -52,8 +53,8 @@ class Folder:
 def branch(scenario: Scenario, node: Node, send: Action) -> Callable[[int], None]:
     """In a tree: folds the pushes of a node's replicas when all are there; sends one vector up."""
     s = scenario
-    put_s = s.vector_bytes / s.memory_bytes_per_s
-    fold_s = len(node.ranks) * 4 * s.num_params / s.fold_bytes_per_s
+    put_s = s.reply_params * s.codec.bytes_per_param / s.memory_bytes_per_s
+    fold_s = len(node.ranks) * 4 * s.reply_params / s.fold_bytes_per_s
     here: set[int] = set()
 
     def arrive(rank: int) -> None:
@@ -72,6 +73,9 @@ class Shard:
         node: where it lives.
         nodes: all.
         receive: told the rank and the round, when a replica has the reply.
+
+    Attributes:
+        up_bytes: of its part of what is sent up, by a replica or in a tree by a node.
     """
 
     def __init__(
@@ -82,11 +86,12 @@ class Shard:
         task = stand_in(s.strategy, s.num_replicas, s.num_rounds)
         self.master = Master(task, range(s.num_replicas))
         self._push = torch.zeros_like(self.master.vector)
-        params = s.num_params / s.shards
-        self.part_bytes = params * s.codec.bytes_per_param
-        self._encode_s = params * s.codec.encode_s_per_param
-        self._copy_s = self.part_bytes / s.memory_bytes_per_s
-        fold_s = s.decode_s / s.shards + 4 * params / s.fold_bytes_per_s
+        up = (s.reply_params if s.tree else s.push_params) / s.shards
+        down = s.reply_params / s.shards
+        self.up_bytes, self._down_bytes = (n * s.codec.bytes_per_param for n in (up, down))
+        self._encode_s = down * s.codec.encode_s_per_param
+        self._copy_s = self._down_bytes / s.memory_bytes_per_s
+        fold_s = up * s.codec.decode_s_per_param + 4 * down / s.fold_bytes_per_s
         senders = list(range(s.nodes)) if s.tree else self.master.ranks
         calls = 1 + s.crowd if s.tree else 1  # replicas answer, and in a tree branches do as well
         self._folder = Folder(node.cores, senders, calls * s.call_s + fold_s, self._close)
@@ -94,7 +99,8 @@ class Shard:
     def arrive(self, sender: int) -> None:
         """The push of a rank, or in a tree the mean of a node, has been pulled here."""
         for rank in self._nodes[sender].ranks if self._scenario.tree else [sender]:
-            self.master.take(rank, self.master.round, self._push)
+            place = self.master.place(rank, self.master.round)
+            self.master.take(rank, self.master.round, self._push[: length(place)])
         self._folder.arrive(sender)
 
     def _close(self) -> None:
@@ -111,7 +117,7 @@ class Shard:
 
         def called() -> None:
             pulled = partial(self._pulled, node, round)
-            self.node.send(node, self.part_bytes, s.latency_s, pulled)
+            self.node.send(node, self._down_bytes, s.latency_s, pulled)
             self._deliver(nodes, i + 1, round)
 
         self.node.cores.work(CALLS_A_ROUND * len(node.ranks) * s.call_s, called)

@@ -61,4 +61,4 @@ class Run:
         """To each shard its part of the vector, of a rank or, in a tree, of a node."""
         for shard in self._shards:
             arrived = partial(shard.arrive, sender)
-            node.send(shard.node, shard.part_bytes, self._scenario.latency_s, arrived)
+            node.send(shard.node, shard.up_bytes, self._scenario.latency_s, arrived)

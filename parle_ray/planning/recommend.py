@@ -4,9 +4,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from parle_ray.errors import InputError
 from parle_ray.planning.coordinator import CALLS_A_ROUND
 from parle_ray.planning.predict import Prediction, predict
 from parle_ray.planning.scenario import CODECS, Codec, Scenario
+from parle_ray.strategies import Strategy
+from parle_ray.stretches import check_shards
 
 SYNC_EVERY = (1, 5, 10, 25, 50, 100, 250, 500, 1000)
 SHARDS = (1, 2, 4, 8)
@@ -57,6 +60,7 @@ def recommend(
     for every, compression, tree, num_shards in product(sorted(sync_every), codecs, trees, shards):
         pointless = tree and scenario.nodes in (1, scenario.num_replicas)
         impossible = tree and (num_shards > 1 or compression != "none")
+        impossible |= not _divides(num_shards, scenario.strategy, compression)
         if impossible or num_shards > scenario.nodes or (pointless and False in trees):
             continue
         tried = replace(
@@ -80,6 +84,15 @@ def recommend(
     return min(played, key=lambda each: each.prediction.lost_share)
 
 
+def _divides(shards: int, strategy: Strategy, compression: str) -> bool:
+    """Whether a run may have these."""
+    try:
+        check_shards(shards, strategy, compression)
+    except InputError:
+        return False
+    return True
+
+
 def _play(compression: str, scenario: Scenario) -> Recommendation:
     return Recommendation(scenario=scenario, compression=compression, prediction=predict(scenario))
 
@@ -88,10 +101,10 @@ def _load(s: Scenario) -> float:
     """A rough estimate of what there is to do for a round, as a part of what may be done."""
     crowd = s.crowd
     senders = s.nodes if s.tree else s.num_replicas
-    params = s.num_params / s.shards
-    vectors = max(s.nodes - 1, senders - (1 if s.tree else crowd))
-    link_s = vectors * params * s.codec.bytes_per_param / s.link_bytes_per_s
-    fold_s = 4 * params / s.fold_bytes_per_s + s.decode_s / s.shards
+    up, down = s.reply_params if s.tree else s.push_params, s.reply_params
+    params = max((s.nodes - 1) * down, (senders - (1 if s.tree else crowd)) * up) / s.shards
+    link_s = params * s.codec.bytes_per_param / s.link_bytes_per_s
+    fold_s = (4 * down / s.fold_bytes_per_s + up * s.codec.decode_s_per_param) / s.shards
     core_s = s.num_replicas * s.call_s * (1 + CALLS_A_ROUND) + senders * fold_s
     slowed = max(1.0, (crowd + 1) / s.cores_per_node)
     exchange = max(link_s / slowed, core_s) / s.walk_s

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from parle_ray import compression
 from parle_ray.errors import InputError
+from parle_ray.moving import length
 from parle_ray.planning.checks import check_number, check_whole
 from parle_ray.schedules import Schedule
 from parle_ray.strategies import Parle, Strategy
@@ -55,7 +56,7 @@ class Scenario:
 
     Attributes:
         num_replicas: n. Ranks fill the nodes in order, as evenly as they can.
-        num_params: length of the vector that is exchanged.
+        num_params: length of the model's vector; what a round moves of it the strategy says.
         step_s: one local step of a replica that has a core, or its GPU, for itself.
         batch_size: samples in a step.
         strategy: says L and whether it overlaps, and does the coordinator's arithmetic.
@@ -137,6 +138,11 @@ class Scenario:
                 f"shards must be <= nodes = {self.nodes}, got {self.shards}; two on one node would "
                 "share its link and gain nothing"
             )
+        if self.shards > 1 and not self.strategy.moves_all:
+            raise InputError(
+                f"shards: {self.shards} with {type(self.strategy).__name__}, whose rounds move a "
+                "stretch of the vector, which lies in one shard; leave out shards"
+            )
         codec = self.codec
         if self.tree and (self.shards > 1 or codec.encode_s_per_param or codec.decode_s_per_param):
             raise InputError(
@@ -145,9 +151,15 @@ class Scenario:
             )
 
     @property
-    def vector_bytes(self) -> float:
-        """Bytes of a vector on the wire."""
-        return self.num_params * self.codec.bytes_per_param
+    def push_params(self) -> int:
+        """How many parameters a push has, in the first round."""
+        sends = self.strategy.sends
+        return length(sends(0, self.num_params, 0, self.num_replicas))
+
+    @property
+    def reply_params(self) -> int:
+        """How many a reply has."""
+        return length(self.strategy.moves(0, self.num_params))
 
     @property
     def walk_s(self) -> float:
@@ -167,17 +179,17 @@ class Scenario:
     @property
     def push_s(self) -> float:
         """A push into the object store, on a core of its own."""
-        return self.vector_bytes / self.memory_bytes_per_s
+        return self.push_params * self.codec.bytes_per_param / self.memory_bytes_per_s
 
     @property
     def decode_s(self) -> float:
         """A reply, on a core of its own."""
-        return self.num_params * self.codec.decode_s_per_param
+        return self.reply_params * self.codec.decode_s_per_param
 
     @property
     def encode_s(self) -> float:
         """A push, on a core of its own."""
-        return self.num_params * self.codec.encode_s_per_param
+        return self.push_params * self.codec.encode_s_per_param
 
     def node_of(self, rank: int) -> int:
         """Where a replica lives."""

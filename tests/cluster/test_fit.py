@@ -34,6 +34,7 @@ from parle_ray.strategies import (
     SlowMo,
     Splash,
     Strategy,
+    StreamingDiLoCo,
     TailAveraging,
 )
 from parle_ray.strategies import STRATEGIES as BY_NAME
@@ -54,6 +55,7 @@ STRATEGIES: dict[str, Strategy] = {
     "rotation": Rotation(sync_every=4),
     "slowmo": SlowMo(sync_every=4),
     "splash": Splash(sync_every=4, max_weight=2.0),
+    "streaming_diloco": StreamingDiLoCo(sync_every=4, fragments=3),
     "tail_averaging": TailAveraging(sync_every=2),
 }
 
@@ -70,7 +72,7 @@ def master_of(result: Any) -> Tensor:
     return torch.nn.utils.parameters_to_vector(module.parameters()).detach()
 
 
-EVERY_TIME = [("parle", 1), ("parle", 3), ("sgd", 2), ("diloco", 2)]
+EVERY_TIME = [("parle", 1), ("parle", 3), ("sgd", 2), ("diloco", 2), ("streaming_diloco", 2)]
 NIGHTLY = [*((name, 2) for name in STRATEGIES), ("sgd", 1), ("diloco", 3)]
 SLOWER = [pytest.param(*case, marks=nightly) for case in NIGHTLY if case not in EVERY_TIME]
 
@@ -127,6 +129,25 @@ def test_compressed_too_and_the_bytes_are_counted(trainer: Any, name: str, codec
     assert torch.equal(master_of(result), outcome.master)
     size = CODECS[codec]().encoded_bytes(outcome.master.numel())
     assert list(result.metrics_dataframe["bytes_sent"])[1:] == [4 * size] * (task.NUM_ROUNDS - 1)
+
+
+def test_a_round_that_moves_a_stretch_sends_and_counts_that_alone(trainer: Any) -> None:
+    def sent(name: str, **changes: Any) -> tuple[list[int], int]:
+        result = trainer(STRATEGIES[name], 2, name=name, **changes).fit()
+        return list(result.metrics_dataframe["bytes_sent"])[1:], master_of(result).numel()
+
+    bytes_of, num_params = {}, 0
+    for name in ("diloco", "streaming_diloco", "rotation"):
+        bytes_of[name], num_params = sent(name)
+    rounds, vector = range(1, task.NUM_ROUNDS), 4 * num_params
+    assert bytes_of["diloco"] == [4 * vector for _ in rounds]
+    fragments = [STRATEGIES["streaming_diloco"].moves(k, num_params) for k in rounds]
+    # Up in the round that moves a fragment, and down when it is over; the last is sent as well.
+    assert bytes_of["streaming_diloco"] == [
+        4 * 2 * 2 * (part.stop - part.start) for part in fragments
+    ]
+    assert sum(bytes_of["streaming_diloco"]) == pytest.approx(sum(bytes_of["diloco"]) / 3, rel=0.01)
+    assert bytes_of["rotation"] == [vector + 2 * vector for _ in rounds]
 
 
 @nightly
