@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -21,8 +22,12 @@ def block(rank: int, num_replicas: int, round: int) -> int:
     order of the blocks every n rounds.
     """
     turn, shift = divmod(round, num_replicas)
-    order = random.Random(turn).sample(range(num_replicas), num_replicas)
-    return order[(rank + shift) % num_replicas]
+    return _order(turn, num_replicas)[(rank + shift) % num_replicas]
+
+
+@lru_cache(maxsize=4)
+def _order(turn: int, num_replicas: int) -> list[int]:
+    return random.Random(turn).sample(range(num_replicas), num_replicas)
 
 
 @dataclass(frozen=True, kw_only=True)
