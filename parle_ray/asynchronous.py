@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from parle_ray.fold import Numbers
 from parle_ray.master import Master, Push
 from parle_ray.membership.arrivals import Arrivals
 from parle_ray.membership.roll import NOT_FINITE
@@ -41,6 +42,7 @@ class AsynchronousMaster(Master, Arrivals):
         push: Push | None,
         seen: int | None = None,
         weight: int = 1,
+        numbers: Numbers = (),
     ) -> bool:
         """Enter an answer and merge its push; False if there is nothing of it in the master.
 
@@ -51,8 +53,10 @@ class AsynchronousMaster(Master, Arrivals):
         if not self.tick(rank, round, round, empty=push is None):
             return False
         wrong = self.wrong(push, rank, self.round)
-        if wrong is None and not self._fold.add(self._vector_of(push, self.moving)):
-            wrong = NOT_FINITE
+        if wrong is None:
+            vector = self._vector_of(push, self.moving)
+            if not self._fold.add(vector, numbers=numbers):
+                wrong = NOT_FINITE
         if wrong:
             self.refuse(rank, wrong)
             return False
@@ -77,7 +81,7 @@ class AsynchronousMaster(Master, Arrivals):
     def reply(self, rank: int) -> Reply:
         """What `rank` is told with its next question; whole, also where pushes are codes."""
         restart = rank in self.restart
-        return Reply(self.start if restart else self._reply, restart)
+        return Reply(self.start if restart else self._reply, restart, numbers=self.numbers)
 
     @property
     def start(self) -> Tensor:

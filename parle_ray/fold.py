@@ -8,6 +8,9 @@ from torch import Tensor
 
 from parle_ray.equations import fold_, norm_squared
 
+Numbers = tuple[float, ...]
+"""What travels with a vector: as many, in the same order, as the strategy says."""
+
 
 @dataclass(frozen=True)
 class Pushed:
@@ -18,11 +21,13 @@ class Pushed:
             (`equations.trade_`).
         count: n, the sum of the weights w_a: how many pushes there were, where each weighs 1.
         spread: `sum_a w_a ||v^a - mean||^2`.
+        numbers: the means of those that came with the v^a, as weighted.
     """
 
     mean: Tensor
     count: int
     spread: float
+    numbers: Numbers = ()
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,12 @@ class Term:
     Attributes:
         weight: w_a, how much it counts.
         place: the stretch that it is of a vector which is zero elsewhere.
+        numbers: that came with it.
     """
 
     weight: int
     place: slice
+    numbers: Numbers = ()
 
 
 class Fold:
@@ -73,15 +80,23 @@ class Fold:
         """Begin again."""
         self._first: Tensor | None = None
         self.count, self._spread = 0, 0.0
+        self._numbers: Numbers = ()
 
     def add(
-        self, vector: Tensor, count: int = 1, spread: float = 0.0, place: slice | None = None
+        self,
+        vector: Tensor,
+        count: int = 1,
+        spread: float = 0.0,
+        *,
+        numbers: Numbers = (),
+        place: slice | None = None,
     ) -> bool:
         """Take a vector in; False, and nothing changed, if it is not finite.
 
         It may be the mean of several, whose weights come to `count`, with their spread about it.
 
         Args:
+            numbers: that came with it, or their means; they need not be finite.
             place: `vector` is this stretch of one that is zero elsewhere.
         """
         if place is not None and len(vector) < self.num_params:
@@ -90,6 +105,7 @@ class Fold:
             if not math.isfinite(norm_squared(vector)):
                 return False
             self._first, self.count, self._spread = vector, count, spread
+            self._numbers = numbers
             return True
         share = count / (self.count + count)
         before = self._mean if self._first is None else self._first
@@ -100,6 +116,7 @@ class Fold:
         self._mean, self._other = self._other, self._mean
         self.count += count
         self._spread += spread + (1.0 - share) * count * gap
+        self._numbers = _fold_numbers(self._numbers, numbers, share)
         return True
 
     def close(self) -> Pushed:
@@ -108,7 +125,7 @@ class Fold:
         if self._first is not None:
             self._mean.copy_(self._first)
             self._first = None
-        return Pushed(self._mean, self.count, self._spread)
+        return Pushed(self._mean, self.count, self._spread, self._numbers)
 
     def _whole(self, stretch: Tensor, place: slice) -> Tensor:
         """The vector of which this is a stretch; it stays until the next but one."""
@@ -124,3 +141,8 @@ def placed(stretch: Tensor, place: slice, out: Tensor) -> Tensor:
     out[place].copy_(stretch)
     out[place.stop :].zero_()
     return out
+
+
+def _fold_numbers(mean: Numbers, numbers: Numbers, share: float) -> Numbers:
+    pairs = zip(mean, numbers, strict=True)
+    return tuple(m + share * (number - m) for m, number in pairs)

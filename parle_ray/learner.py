@@ -11,6 +11,7 @@ from torch import Tensor
 
 from parle_ray.errors import InputError
 from parle_ray.execution import moved, num_samples
+from parle_ray.fold import Numbers
 from parle_ray.generators import Generators
 from parle_ray.replica import Reply
 from parle_ray.sharded import make_replica
@@ -31,6 +32,7 @@ class Answer:
         num_samples: examples seen in the round.
         weight: of the push in the mean of all.
         steps: mini-batches walked in the round.
+        numbers: `Strategy.tell`.
     """
 
     push: Tensor | np.ndarray | None
@@ -39,6 +41,7 @@ class Answer:
     num_samples: int
     weight: int = 1
     steps: int = 0
+    numbers: Numbers = ()
 
     def then(self, later: "Answer") -> "Answer":
         """Two answers of one replica in one round, as one: the means of both."""
@@ -180,15 +183,18 @@ class Learner:
                     alive = replica.end(round, self._hear(receive, round))
         if strategy.synchronous:  # else the next walk may be one of this round again
             self._schedule(round + 1)
-        losses, sizes = zip(*walked, strict=True)
-        loss, samples = self.team.losses(torch.stack(losses)).mean().item(), sum(sizes)
+        seen, sizes = zip(*walked, strict=True)
+        losses, samples = self.team.losses(torch.stack(seen)), sum(sizes)
+        loss = losses.mean().item()
         if strategy.walks_apart:
             if alive:
                 replica.meet((yield replica.flat.vector))
             loss, share = (yield torch.tensor([loss, samples], dtype=torch.float64)).tolist()
             samples = int(share * self.task.execution.num_processes + 0.5)
         push = self._push(round) if alive else None
-        return Answer(push, loss, lr, samples, strategy.weight(samples), steps)
+        weight = strategy.weight(samples)
+        numbers = strategy.tell(replica.state, losses, weight, round)
+        return Answer(push, loss, lr, samples, weight, steps, numbers)
 
     def settle(self, round: int, reply: Reply) -> None:
         """Take in the last reply of a run, where the strategy has left it pending."""
@@ -271,7 +277,7 @@ class Learner:
         if part is None:
             vector, part = vector[news], news
         assert part == news, "who is sent a stretch takes it in in the round that it opens"
-        return Reply(vector.to(self.reply_device), part=news)
+        return replace(reply, vector=vector.to(self.reply_device), code=None, part=part)
 
     def _push(self, round: int) -> Tensor | np.ndarray:
         push = self._replica.push(round)

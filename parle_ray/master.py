@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from parle_ray.equations import norm_squared
-from parle_ray.fold import Fold, Pushed, Term
+from parle_ray.fold import Fold, Numbers, Pushed, Term
 from parle_ray.membership.roll import NOT_FINITE, Roll
 from parle_ray.moving import inside, length, merge
 from parle_ray.partial import Partial
@@ -124,6 +124,7 @@ class Master(Roll):
         push: Push | None,
         seen: int | None = None,
         weight: int = 1,
+        numbers: Numbers = (),
     ) -> bool:
         """Enter an answer; False if its push will not be merged, as far as can be said now.
 
@@ -137,6 +138,7 @@ class Master(Roll):
             push: None says that the replica had to restart.
             seen: the round that the newest reply opened which the replica had; None: `round`.
             weight: of the push in the mean (see `Strategy.weight`).
+            numbers: that came with the push.
         """
         awaited = rank in self.ranks and round == self.round and self._awaited(rank)
         merges = self.tick(rank, round, round if seen is None else seen, empty=push is None)
@@ -148,7 +150,7 @@ class Master(Roll):
                 self.refuse(rank, wrong)
             else:
                 (self._pushed if awaited else self._aside)[rank] = push  # type: ignore[assignment]
-                self.terms[rank] = Term(weight, self.place(rank, round))
+                self.terms[rank] = Term(weight, self.place(rank, round), numbers)
         self._fold_ready()
         return merges and rank not in self._open.reasons
 
@@ -184,7 +186,7 @@ class Master(Roll):
         for rank in sorted(rank for rank in self._pushed if rank < limit):
             term = self.terms[rank]
             push = self._vector_of(self._pushed.pop(rank), term.place)
-            if not self._fold.add(push, term.weight, place=term.place):
+            if not self._fold.add(push, term.weight, numbers=term.numbers, place=term.place):
                 self.refuse(rank, NOT_FINITE)
 
     def _vector_of(self, push: Push | None, place: slice) -> Tensor:
@@ -211,8 +213,8 @@ class Master(Roll):
             self._fold_in(pushes, group)
 
     def _fold_in(self, ranks: Iterable[int], group: Group) -> None:
-        pushed, refused = group.pushed, group.refused
-        if pushed and not self._fold.add(pushed.mean, pushed.count, pushed.spread):
+        one, refused = group.pushed, group.refused
+        if one and not self._fold.add(one.mean, one.count, one.spread, numbers=one.numbers):
             refused = group.merged + refused
         for rank in refused:
             self.refuse(rank, NOT_FINITE)
@@ -253,8 +255,13 @@ class Master(Roll):
         """What `rank` is told at the close of the round before the open one."""
         restart = rank in self.restart
         if self._end:
-            return Reply(self._end.known, restart)
-        return Reply(self.start if restart else self._reply, restart)
+            return Reply(self._end.known, restart, numbers=self.numbers)
+        return Reply(self.start if restart else self._reply, restart, numbers=self.numbers)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What goes with every reply."""
+        return self.strategy.announce(self.state)
 
     @property
     def start(self) -> Tensor:
@@ -288,8 +295,9 @@ class Master(Roll):
         part = self.moved
         stretch = self._reply if part is None else self._reply[part]
         if self._end is not None:
-            return Reply(self._end.known, code=self._end.code(stretch, part), part=part)
-        return None if part is None else Reply(stretch, part=part)
+            code = self._end.code(stretch, part)
+            return Reply(self._end.known, code=code, part=part, numbers=self.numbers)
+        return None if part is None else Reply(stretch, part=part, numbers=self.numbers)
 
     def state_dict(self) -> dict[str, object]:
         """All that the next round depends on, at a moment when no answer is in."""

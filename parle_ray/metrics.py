@@ -135,6 +135,7 @@ def round_report(
         "distance": distance,
         **pairs,
         **task.strategy.gauges(roll.round - 1),
+        **task.strategy.readings(told[0].numbers),
         "lr": told[0].lr,
         "replicas_alive": len(roll.ranks),
         "merged": roll.entry.num_merged,

@@ -36,12 +36,16 @@ def num_exchanged(strategy: Strategy, round: int, num_params: int, num_replicas:
 
 
 def merge(strategy: Strategy, master: Tensor, state: State, pushed: Pushed, round: int) -> Tensor:
-    """`Strategy.merge`, with the stretch that the round moves; that of the master."""
+    """`Strategy.merge`, with the stretch that the round moves; that of the master.
+
+    The numbers of the state are the whole's.
+    """
     part = strategy.moves(round, len(master))
     if length(part) == len(master):
         strategy.merge(master, state, pushed, round)
         return master
     stretch = master[part]
-    views = {name: v[part] if v.shape == master.shape else v for name, v in state.items()}
+    views = {name: v[part] if v.dim() else v for name, v in state.items()}
     strategy.merge(stretch, views, pushed, round)
+    state.update({name: number for name, number in views.items() if not number.dim()})
     return stretch

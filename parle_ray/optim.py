@@ -54,8 +54,8 @@ class ReplicaOptimizer(Optimizer):
 
     Raises:
         InputError: the strategy steps the master itself (`SGD`): use DistributedDataParallel; or
-            it is asynchronous; or it weights by samples, which the loop alone sees; or
-            it is uneven, where all loops exchange at the same step.
+            it is asynchronous, or looks at losses (`AutoSplash`); or it weights by samples, which
+            the loop alone sees; or it is uneven, where all loops exchange at the same step.
         Diverged: no replica has finite parameters left.
     """
 
@@ -79,6 +79,11 @@ class ReplicaOptimizer(Optimizer):
             raise InputError(
                 f"strategy: {type(strategy).__name__} is asynchronous, which only ParleTrainer "
                 "and simulate are; use ElasticSGD or LocalSGD here"
+            )
+        if strategy.exchanges_numbers:
+            raise InputError(
+                f"strategy: {type(strategy).__name__} looks at the losses of mini-batches, which "
+                "an optimiser is not told; use ParleTrainer or simulate, or LocalSGD here"
             )
         if strategy.weighting != "replicas":
             raise InputError(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from parle_ray.flat import FlatModule
+from parle_ray.fold import Numbers
 from parle_ray.strategies import State, Strategy
 
 
@@ -21,12 +22,14 @@ class Reply:
         code: with compression, the form in which the vector travels, unless it goes uncoded; the
             far end has it alone, and an empty vector.
         part: the stretch of the whole that the vector, or its code, is; None: it is the whole.
+        numbers: `Strategy.announce`.
     """
 
     vector: Tensor
     restart: bool = False
     code: np.ndarray | None = None
     part: slice | None = None
+    numbers: Numbers = ()
 
 
 class Replica:
@@ -71,6 +74,7 @@ class Replica:
             self.start_from(reply.vector)
         elif not self.fresh:
             self.strategy.pull(self.flat.vector, self.state, reply.vector, round - 1)
+        self.strategy.hear(self.state, reply.numbers, round)
 
     def local_step(self, round: int) -> None:
         """One mini-batch, whose gradient stands in `flat.gradient`."""
@@ -90,9 +94,10 @@ class Replica:
         """Close the round of an overlapping strategy; False if its work is lost to a restart."""
         if reply.restart:
             self.start_from(reply.vector)
-            return False
-        self.strategy.pull(self.flat.vector, self.state, reply.vector, round)
-        return True
+        else:
+            self.strategy.pull(self.flat.vector, self.state, reply.vector, round)
+        self.strategy.hear(self.state, reply.numbers, round + 1)
+        return not reply.restart
 
     def push(self, round: int) -> Tensor:
         """What goes to the coordinator (see `Strategy.push`), to be read before going on."""

@@ -164,7 +164,8 @@ def _rounds(
         each = walks.of(round, task.strategy.steps(round))
         for learner, steps in zip(learners, each, strict=True):
             answer = learner.play(round, partial(replies.__getitem__, learner.rank), steps)
-            master.take(learner.rank, round, _sent(answer), weight=answer.weight)
+            weight, numbers = answer.weight, answer.numbers
+            master.take(learner.rank, round, _sent(answer), weight=weight, numbers=numbers)
             answers[learner.rank] = answer
         replies = master.close()
         yield answers
@@ -187,7 +188,7 @@ def _arrivals(
             race.start(rank)
         rank = race.next()
         answer = out.pop(rank)
-        master.take(rank, master.asked[rank], _sent(answer))
+        master.take(rank, master.asked[rank], _sent(answer), numbers=answer.numbers)
         answers[rank] = answers[rank].then(answer) if rank in answers else answer
         if master.answered:
             master.close()

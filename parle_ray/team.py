@@ -135,9 +135,12 @@ class Together(Team):
     def tell(self, reply: Reply | None) -> None:
         if self.leads:
             word = NOTHING if reply is None else RESTART if reply.restart else REPLY
-            self._group.broadcast(torch.tensor(word))
+            numbers = () if reply is None else reply.numbers
+            self._group.broadcast(torch.tensor([word, len(numbers)]))
             if reply is not None:
                 self._hand_out(reply.vector)
+            if numbers:
+                self._group.broadcast(torch.tensor(numbers, dtype=torch.float64))
 
     def hear(self, like: Tensor, news: slice | None = None) -> Reply:
         """What the first process tells, a vector like this process's own.
@@ -148,13 +151,18 @@ class Together(Team):
         Raises:
             NoReply: it has given up the round.
         """
-        word = torch.tensor(NOTHING)
-        self._group.broadcast(word)
+        told = torch.tensor([NOTHING, 0])
+        self._group.broadcast(told)
+        word, count = told.tolist()
         if word == NOTHING:
             raise NoReply
         part = None if word == RESTART else news
         vector = self._handed(like if part is None else like[part])
-        return Reply(vector, restart=bool(word == RESTART), part=part)
+        numbers = torch.empty(count, dtype=torch.float64)
+        if count:
+            self._group.broadcast(numbers)
+        restart = bool(word == RESTART)
+        return Reply(vector, restart, part=part, numbers=tuple(numbers.tolist()))
 
     def _hand_out(self, vector: Tensor) -> None:
         self._group.broadcast(vector)

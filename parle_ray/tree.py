@@ -89,7 +89,7 @@ def fold_group(
     refused: list[int] = []
     for rank in sorted(pushes):
         term = terms[rank]
-        is_in = fold.add(pushes[rank], term.weight, place=term.place)
+        is_in = fold.add(pushes[rank], term.weight, numbers=term.numbers, place=term.place)
         (merged if is_in else refused).append(rank)
     return Group(fold.close() if merged else None, merged, refused)
 

@@ -40,7 +40,8 @@ class Crew:
             round = self.master.round
             for learner in self.learners:
                 answer = learner.play(round, partial(self._replies.__getitem__, learner.rank))
-                self.master.take(learner.rank, round, answer.push, weight=answer.weight)
+                weight, numbers = answer.weight, answer.numbers
+                self.master.take(learner.rank, round, answer.push, weight=weight, numbers=numbers)
             self._replies = self.master.close()
 
     def cut(self) -> dict[str, Any]:

@@ -146,7 +146,8 @@ def play_round(master: Master, learners: list[Learner]) -> None:
     replies = {rank: master.reply(rank) for rank in master.ranks}
     for learner in learners:
         answer = learner.play(round, partial(replies.__getitem__, learner.rank))
-        master.take(learner.rank, round, answer.push, weight=answer.weight)
+        weight, numbers = answer.weight, answer.numbers
+        master.take(learner.rank, round, answer.push, weight=weight, numbers=numbers)
     master.close()
 
 
@@ -156,5 +157,5 @@ def play_in_turn(master: AsynchronousMaster, learners: list[Learner]) -> None:
         version = master.ask(learner.rank)
         reply = partial(master.reply, learner.rank)
         answer = learner.play(learner.task.round_of(version), reply)
-        master.take(learner.rank, version, answer.push)
+        master.take(learner.rank, version, answer.push, numbers=answer.numbers)
     master.close()

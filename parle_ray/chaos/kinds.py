@@ -137,7 +137,7 @@ def _spoil_answer(replica: Any, spoil: Callable[[Walked], Walked | None]) -> Non
 def _drop(coordinator: Any, fault: Any) -> None:
     master = coordinator.exchange.master
 
-    def take(rank: int, round: int, seen: int) -> int | None:
+    def take(rank: int, *answer: Any) -> int | None:
         del master.take
         _mark(coordinator)
         raise ObjectLostError(f"the push of replica {rank}", None, "")

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from parle_ray.cluster.wire import pack, view
-from parle_ray.fold import Fold, Term
+from parle_ray.fold import Fold, Numbers, Term
 from parle_ray.tree import fold_group
 
-Folded = tuple[tuple[int, float, list[int], list[int]], np.ndarray | None]
-"""Count, spread, the ranks merged and those refused; the mean of the former, if there are any."""
+Folded = tuple[tuple[int, float, Numbers, list[int], list[int]], np.ndarray | None]
+"""Count, spread and numbers, the ranks merged and those refused; the mean of the former, if there
+are any."""
 
 
 class BranchActor:
@@ -41,5 +42,6 @@ class BranchActor:
         group = fold_group(self._fold, num_params, vectors, terms)
         told: Any = (group.merged, group.refused)
         if group.pushed is None:
-            return (0, 0.0, *told), None
-        return (group.pushed.count, group.pushed.spread, *told), pack(group.pushed.mean)
+            return (0, 0.0, (), *told), None
+        pushed = group.pushed
+        return (pushed.count, pushed.spread, pushed.numbers, *told), pack(pushed.mean)

@@ -14,7 +14,7 @@ from parle_ray.cluster.losses import ENDED
 from parle_ray.cluster.nodes import on_node
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import form, pack, view
-from parle_ray.fold import Fold, Pushed, Term
+from parle_ray.fold import Fold, Numbers, Pushed, Term
 from parle_ray.master import Groups
 from parle_ray.moving import length
 from parle_ray.task import Task
@@ -63,13 +63,16 @@ class Branches(Whole):
         self._forms[rank] = told.pop("form")
         super().bring(rank, round, told, pushes)
 
-    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
+    def take(
+        self, rank: int, round: int, seen: int, weight: int, numbers: Numbers = ()
+    ) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
         like = pack(self._master.vector[: length(self._master.place(rank, round))])
         if self._forms.pop(rank) != form(like):
-            num_bytes = super().take(rank, round, seen, weight)
+            num_bytes = super().take(rank, round, seen, weight, numbers)
         else:
-            self._master.take(rank, round, Elsewhere(self._brought.pop(rank)), seen, weight)
+            push = Elsewhere(self._brought.pop(rank))
+            self._master.take(rank, round, push, seen, weight, numbers)
             num_bytes = like.nbytes
         self._look_at_group_of(rank)
         return num_bytes
@@ -108,7 +111,7 @@ class Branches(Whole):
     def _fetch(self, index: int, answer: list[ray.ObjectRef]) -> Group | None:
         """What the branch made of its group; None if it is lost, or a push is."""
         try:
-            (count, spread, merged, refused), mean = ray.get(answer)
+            (count, spread, numbers, merged, refused), mean = ray.get(answer)
         except ObjectLostError:
             return None
         except ENDED:
@@ -117,7 +120,7 @@ class Branches(Whole):
         if mean is None:
             return Group(None, merged, refused)
         vector = view(mean, self._master.vector.dtype)
-        return Group(Pushed(vector, count, spread), merged, refused)
+        return Group(Pushed(vector, count, spread, numbers), merged, refused)
 
     def _fold_here(self, num_params: int, pushes: Refs, terms: Mapping[int, Term]) -> Group:
         """The same; a push that was lost with its node is left out."""

@@ -182,6 +182,7 @@ class Exchange:
                     "restart": parcel.restart,
                     "coded": parcel.coded,
                     "part": parcel.part,
+                    "numbers": parcel.numbers,
                     "whole": self.master.replies_all,
                     "roll": self._opened,
                 }
@@ -249,7 +250,8 @@ class Exchange:
                 self._questions.travels(rank, round, travels)
                 return
         told, heard = member.told.pop(round), self.heard
-        num_bytes = self.master.take(rank, round, told.pop("seen"), told["weight"])
+        seen, weight, numbers = told.pop("seen"), told["weight"], told["numbers"]
+        num_bytes = self.master.take(rank, round, seen, weight, numbers)
         if self._roll.has_quorum:
             self._clock.quorum(time.perf_counter())
         heard.bytes_sent += num_bytes or 0

@@ -169,6 +169,7 @@ class ReplicaActor:
             "num_samples": answer.num_samples,
             "weight": answer.weight,
             "steps": answer.steps,
+            "numbers": answer.numbers,
             "seen": seen,
             **self._watch.told(),
         }
@@ -230,11 +231,10 @@ class ReplicaActor:
         coded, restart, part = told["coded"], told["restart"], told["part"]
         held = Held(generation, stretches, told["whole"], told["roll"], part)
         if coded:
-            code = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-            reply = Reply(torch.empty(0), restart, code, part)
+            vector, code = torch.empty(0), arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         else:
-            vector = view_all(arrays, dtype).to(self.learner.reply_device)
-            reply = Reply(vector, restart, part=part)
+            vector, code = view_all(arrays, dtype).to(self.learner.reply_device), None
+        reply = Reply(vector, restart, code, part, told["numbers"])
         if self.memory.put(round, reply, held):
             self._watch.answered(round)
 

@@ -11,6 +11,7 @@ from parle_ray.cluster.states import cut_state
 from parle_ray.cluster.wire import pack, pack_tree, unpack_tree, view
 from parle_ray.equations import norm_squared
 from parle_ray.errors import Diverged
+from parle_ray.fold import Numbers
 from parle_ray.master import Master
 from parle_ray.task import Task
 
@@ -63,11 +64,13 @@ class ShardActor:
         self._brought[rank] = push
         return push.nbytes, self._master.wrong(self._read(push), rank, round)
 
-    def take(self, rank: int, round: int, seen: int, weight: int, merges: bool) -> None:
+    def take(
+        self, rank: int, round: int, seen: int, weight: int, numbers: Numbers, merges: bool
+    ) -> None:
         """Enter an answer whose stretches have come everywhere, or that is not merged."""
         push = self._brought.pop(rank, None)
         read = self._read(push) if push is not None and merges else None
-        self._master.take(rank, round, read, seen, weight)
+        self._master.take(rank, round, read, seen, weight, numbers)
 
     def join(self, rank: int) -> Sent:
         """Take in a replica that starts from the master; its reply."""
@@ -125,6 +128,7 @@ class ShardActor:
         start = pack(self._master.start) if others else None
         told = {
             "coded": code is not None,
+            "numbers": self._master.numbers,
             "reply_bytes": reply.nbytes,
             "start_bytes": 0 if start is None else start.nbytes,
         }

@@ -8,6 +8,7 @@ from ray.exceptions import ObjectLostError
 
 from parle_ray.cluster.losses import ENDED
 from parle_ray.cluster.wire import Parcel
+from parle_ray.fold import Numbers
 from parle_ray.master import late_rules, relative
 from parle_ray.membership.roll import NOT_FINITE, Roll
 from parle_ray.task import Task
@@ -84,7 +85,9 @@ class Shards:
         self._coming[rank] = coming
         return coming[0]
 
-    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
+    def take(
+        self, rank: int, round: int, seen: int, weight: int, numbers: Numbers = ()
+    ) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart.
 
         Raises:
@@ -96,7 +99,7 @@ class Shards:
         merges = self.roll.tick(rank, round, seen, empty=coming is None)
         if merges and wrong:
             self.roll.refuse(rank, wrong)
-        self._tell("take", rank, round, seen, weight, merges and not wrong)
+        self._tell("take", rank, round, seen, weight, numbers, merges and not wrong)
         return None if coming is None else sum(num_bytes for num_bytes, _ in came)
 
     def close(self) -> dict[int, Parcel]:
@@ -136,12 +139,14 @@ class Shards:
             num_bytes=sum(one["reply_bytes"] for one in told),
             restart=False,
             coded=told[0]["coded"],
+            numbers=told[0]["numbers"],
         )
         anew = Parcel(
             refs=[start for _, _, start in sent],
             num_bytes=sum(one["start_bytes"] for one in told),
             restart=True,
             coded=False,
+            numbers=usual.numbers,
         )
         behind = replace(anew, restart=False)
         parcels = {}

@@ -9,6 +9,7 @@ import torch
 from parle_ray.asynchronous import make_master
 from parle_ray.cluster.states import cut_state
 from parle_ray.cluster.wire import Parcel, pack, pack_tree, unpack_tree, view
+from parle_ray.fold import Numbers
 from parle_ray.replica import Reply
 from parle_ray.task import Task
 
@@ -67,10 +68,12 @@ class Whole:
         (self._brought[rank],) = pushes
         return None
 
-    def take(self, rank: int, round: int, seen: int, weight: int) -> int | None:
+    def take(
+        self, rank: int, round: int, seen: int, weight: int, numbers: Numbers = ()
+    ) -> int | None:
         """Enter it (see `Master.take`); its bytes, None if its replica had to restart."""
         push = ray.get(self._brought.pop(rank))
-        self._master.take(rank, round, self._read(push), seen, weight)
+        self._master.take(rank, round, self._read(push), seen, weight, numbers)
         return None if push is None else push.nbytes
 
     def close(self) -> dict[int, Parcel]:
@@ -108,5 +111,6 @@ class Whole:
             key = array.ctypes.data, array.nbytes
             if key not in refs:
                 refs[key] = ray.put(array)
-            parcels[rank] = Parcel([refs[key]], array.nbytes, reply.restart, coded, reply.part)
+            sent = [refs[key]], array.nbytes, reply.restart, coded, reply.part, reply.numbers
+            parcels[rank] = Parcel(*sent)
         return parcels

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.execution import map_tensors
+from parle_ray.fold import Numbers
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Parcel:
         restart: see `Reply`.
         coded: they are a code.
         part: see `Reply`.
+        numbers: see `Reply`.
     """
 
     refs: list[Any]
@@ -33,6 +35,7 @@ class Parcel:
     restart: bool
     coded: bool
     part: slice | None = None
+    numbers: Numbers = ()
 
 
 def pack(vector: Tensor | np.ndarray) -> np.ndarray:

@@ -67,9 +67,10 @@ def _step(config: PlanConfig) -> tuple[float, int]:
 
     def play(num_steps: int) -> float:
         strategy = replace(recipe.task.strategy, sync_every=num_steps)
+        at_master = strategy.init_master(master)
         learner.start(replace(recipe.task, strategy=strategy).fitted_to(1), 0, master)
         before = time.perf_counter()
-        learner.play(0, lambda: Reply(master))
+        learner.play(0, lambda: Reply(master, numbers=strategy.announce(at_master)))
         return (time.perf_counter() - before) / num_steps
 
     play(1)  # torch imports and allocates
@@ -89,12 +90,13 @@ def _fold(strategy: Strategy, num_params: int) -> float:
     n = 3
     master = Master(stand_in(strategy, n, 1, num_params), range(n))
     pushes = [torch.full((num_params,), 0.01 * (rank + 1)) for rank in range(n)]
-    num_moved = length(master.moving)
+    strategy, num_moved = master.strategy, length(master.moving)
+    numbers = strategy.tell(strategy.init_replica(pushes[0]), torch.zeros(1), 1, 0)
 
     def close() -> None:
         for rank, push in enumerate(pushes):
             place = master.place(rank, master.round)
-            master.take(rank, master.round, push[: length(place)])
+            master.take(rank, master.round, push[: length(place)], numbers=numbers)
         master.close()
 
     return n * 4 * num_moved / _of_call(close, VECTORS_FOR_S)

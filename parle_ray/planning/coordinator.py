@@ -86,6 +86,8 @@ class Shard:
         task = stand_in(s.strategy, s.num_replicas, s.num_rounds)
         self.master = Master(task, range(s.num_replicas))
         self._push = torch.zeros_like(self.master.vector)
+        strategy = self.master.strategy
+        self._numbers = strategy.tell(strategy.init_replica(self._push), torch.zeros(1), 1, 0)
         up = (s.reply_params if s.tree else s.push_params) / s.shards
         down = s.reply_params / s.shards
         self.up_bytes, self._down_bytes = (n * s.codec.bytes_per_param for n in (up, down))
@@ -100,7 +102,8 @@ class Shard:
         """The push of a rank, or in a tree the mean of a node, has been pulled here."""
         for rank in self._nodes[sender].ranks if self._scenario.tree else [sender]:
             place = self.master.place(rank, self.master.round)
-            self.master.take(rank, self.master.round, self._push[: length(place)])
+            push = self._push[: length(place)]
+            self.master.take(rank, self.master.round, push, numbers=self._numbers)
         self._folder.arrive(sender)
 
     def _close(self) -> None:

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from parle_ray.equations import norm_squared, trade_
 from parle_ray.errors import InputError
-from parle_ray.fold import Pushed
+from parle_ray.fold import Numbers, Pushed
 from parle_ray.pace import Pace, paced
 from parle_ray.schedules import Cosine, Plan, Schedule, at, lowest
 
@@ -64,6 +64,8 @@ class Strategy(ABC):
     """False: all rounds are of one length, so `sync_every` is a number."""
     fixed_walk: ClassVar[bool] = False
     """True: a replica walks L mini-batches in every round, so it cannot be `uneven`."""
+    exchanges_numbers: ClassVar[bool] = False
+    """True: a few numbers travel with the vectors (`announce`, `hear`, `tell`)."""
     steps_master: ClassVar[bool] = False
     """True: `merge` leaves a gradient in `master.grad` and the user's optimiser, which then lives
     at the coordinator, takes the step."""
@@ -148,7 +150,7 @@ class Strategy(ABC):
         """The stretch of the vector that a round moves; the rest has no part in its exchange.
 
         `merge` and `gap` are given this stretch of the master, of its state and of the pushes, and
-        `pull` this stretch of the reply. The whole, if nothing else is said.
+        `pull` this stretch of the reply; numbers are of all. The whole, if nothing else is said.
         """
         return slice(0, num_params)
 
@@ -170,6 +172,9 @@ class Strategy(ABC):
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
         """One mini-batch: `y.grad` holds its gradient; `inner` is the user's optimiser on y."""
 
+    def hear(self, state: State, numbers: Numbers, round: int) -> None:  # noqa: B027
+        """Take in the numbers that came with a reply; `round` is the one that they are for."""
+
     def rest(self, y: Tensor, state: State, round: int) -> None:  # noqa: B027
         """End a leg; the last of a round ends as the round does."""
 
@@ -184,6 +189,15 @@ class Strategy(ABC):
     def weight(self, num_samples: int) -> int:
         """How much a push counts in the mean, after a round of so many examples; 1 at least."""
         return max(1, num_samples) if self.weighting == "samples" else 1
+
+    def tell(self, state: State, losses: Tensor, weight: int, round: int) -> Numbers:
+        """The numbers that go up with a push, for their mean to be merged: always as many.
+
+        Args:
+            losses: of the mini-batches that the replica has walked, in their order, `(steps,)`.
+            weight: of the push, and of these, in the mean.
+        """
+        return ()
 
     @abstractmethod
     def init_master(self, master: Tensor) -> State:
@@ -204,6 +218,10 @@ class Strategy(ABC):
         """What goes back to the replicas, `(num_params,)`: the master, if nothing else is said."""
         return master
 
+    def announce(self, state: State) -> Numbers:
+        """The numbers that go to the replicas with a reply, from the coordinator's state alone."""
+        return ()
+
     @abstractmethod
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
         """Take the reply in, as long as `moves` says of the round that it answers.
@@ -214,6 +232,10 @@ class Strategy(ABC):
     def gauges(self, round: int) -> dict[str, float]:
         """The scheduled values as they are in `round`, by field name."""
         return {name: at(getattr(self, name), round) for name in self.scheduled}
+
+    def readings(self, numbers: Numbers) -> dict[str, float]:
+        """What a report has of the numbers that a replica told, by name."""
+        return {}
 
     def gap(self, master: Tensor, pushed: Pushed) -> float:
         """How far the replicas stand from the master: `mean_a ||x^a - x||^2`, as weighted."""
