@@ -3,12 +3,16 @@
 Letters are those of the papers. Every algorithm returns the model and the replicas.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
 import numpy as np
 
 from tests.reference import Gradient, Inner, Momentum, Rate, Result, Vector
+
+Loss = Callable[[int, int, Vector], float]
+"""Of replica a's t-th mini-batch at y."""
 
 
 def _walk(gradient: Gradient, y: Vector, chain: list, a: int, k: int, L: int) -> list[Vector]:
@@ -164,6 +168,53 @@ def splash(
             deltas.append(weighted[-1] - v)
         v = v + sum(deltas) / n
     return v, [v] * n
+
+
+def trials(x: Vector, n: int):
+    """The search of `auto_splash` as a procedure: yields rounds, each is sent (mean, losses).
+
+    A round is (where it starts, m, whether optimisers are new, whether it judges, the model).
+    """
+
+    def two_rounds(m, model):
+        c, _ = yield x, m, True, False, model
+        return (yield c, m, False, True, model)
+
+    m, up, pause = 1.0, True, 6
+    while True:
+        d, f = yield from two_rounds(m, x)
+        both = {m / 4 if m / 8 >= 1 else 1.0, 4 * m if 8 * m <= n else n} - {m}
+        for rival in sorted(both, reverse=up):
+            d_r, f_r = yield from two_rounds(rival, d)
+            if np.mean(f - f_r) > np.std(f - f_r) / np.sqrt(n):
+                m, x, up, pause = rival, d_r, rival > m, 6
+                break
+        else:
+            for i in range(pause):
+                d, _ = yield d, m, i == 0, False, d
+            x, up, pause = d, False, 2 * pause
+
+
+def auto_splash(
+    gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int, judged: int, loss: Loss
+) -> tuple[Vector, list[float]]:
+    """Splash with an m that is found by trial; the model, and the m of each round."""
+    search, degrees, chain = trials(x0, n), [], []
+    start, m, anew, judges, model = next(search)
+    for k in range(K):
+        chain = [inner() for _ in range(n)] if anew else chain
+        skip = judged if judges else 0
+        losses = [[loss(a, k * L + i, start) for i in range(skip)] for a in range(n)]
+        ends = []
+        for a in range(n):
+            y = start
+            for i in range(skip, L):
+                y = chain[a].step(y, m * gradient(a, k * L + i, y), k)
+            ends.append(y)
+        degrees.append(m)
+        told = np.mean(losses, axis=1) if skip else None
+        start, m, anew, judges, model = search.send((sum(ends) / n, told))
+    return model, degrees
 
 
 def rotation(gradient: Gradient, x0: Vector, n: int, K: int, inner: Inner, *, L: int) -> Result:

@@ -23,6 +23,7 @@ from parle_ray.strategies import (
     STRATEGIES,
     Asynchronous,
     AsynchronousEASGD,
+    AutoSplash,
     BoundedAdvance,
     DiLoCo,
     ElasticSGD,
@@ -58,6 +59,8 @@ ASYNCHRONOUS = {"equal_is_one": False, "ranks_are_names": False}
 ROWS: dict[str, Row] = {
     "asynchronous": Row(Asynchronous(sync_every=2), **ASYNCHRONOUS),
     "asynchronous_easgd": Row(AsynchronousEASGD(sync_every=2, moving_rate=0.3), **ASYNCHRONOUS),
+    # Degrees are tried up to the number of replicas.
+    "auto_splash": Row(AutoSplash(sync_every=2), equal_is_one=False),
     "bounded_advance": Row(BoundedAdvance(sync_every=2, max_advance=1), **ASYNCHRONOUS),
     "diloco": Row(DiLoCo(sync_every=3, **OUTER)),
     "elastic_sgd": Row(ElasticSGD(sync_every=2)),
@@ -105,6 +108,7 @@ BAD: dict[str, list[Any]] = {  # values to refuse; a new field needs a line
     "max_advance": [-1, 0.5, True, None],
     "rounds_remembered": [0.5, -1.0, math.nan, True, None],
     "max_weight": [0.5, -1.0, math.nan, True, None],
+    "held_out": [-0.1, 1.0, math.nan, True, None],
     "reference": ["mean", None],
     "fragments": [0, -1, 2.0, True, None],
     "meetings": [0, -1, 4, 2.0, True, None],
@@ -285,8 +289,10 @@ def test_it_is_coordinate_wise_so_a_vector_may_be_cut_anywhere(
         inner = torch.optim.SGD([y], lr=0.1, momentum=0.9)
         strategy.local_step(y, state, inner, 2)
         fold = Fold(master)
-        fold.add(values[2, part])
-        fold.add(strategy.push(y, state, inner, 2) if strategy.coordinate_wise else values[3, part])
+        push = strategy.push(y, state, inner, 2) if strategy.coordinate_wise else values[3, part]
+        numbers = strategy.tell(state, torch.ones(strategy.steps(2)), 1, 2)
+        fold.add(values[2, part], numbers=numbers)
+        fold.add(push, numbers=numbers)
         strategy.merge(master, at_master, fold.close(), 2)
         if strategy.coordinate_wise:
             strategy.pull(y, state, strategy.reply(master, at_master), 2)

@@ -17,7 +17,14 @@ from parle_ray.cluster.states import Resume
 from parle_ray.cluster.supervisor import Supervisor
 from parle_ray.cluster.whole import Whole
 from parle_ray.cluster.wire import unpack_tree
-from parle_ray.strategies import STRATEGIES, DiLoCo, Parle, Strategy, StreamingDiLoCo
+from parle_ray.strategies import (
+    STRATEGIES,
+    AutoSplash,
+    DiLoCo,
+    Parle,
+    Strategy,
+    StreamingDiLoCo,
+)
 from tests.fake_ray import Actor, FakeRay, Process
 from tests.problems import run, sgd, task
 
@@ -180,11 +187,13 @@ def test_undisturbed_every_strategy_has_the_bits_of_simulate(
     [
         (Parle(sync_every=2), 2, NUM_ROUNDS),
         (DiLoCo(sync_every=2), None, NUM_ROUNDS),
+        (AutoSplash(sync_every=2), None, NUM_ROUNDS),
         (StreamingDiLoCo(sync_every=2, fragments=3), 2, 4),
     ],
     ids=[
         "the replies are the master, and a branch folds",
         "a state lies beside it",
+        "numbers travel with both",
         "the replies are stretches, a state lies beside it, and a branch folds",
     ],
 )

@@ -13,6 +13,7 @@ from parle_ray.errors import InputError, UserCodeError
 from parle_ray.execution import Execution
 from parle_ray.strategies import (
     Asynchronous,
+    AutoSplash,
     DiLoCo,
     HierarchicalParle,
     Parle,
@@ -53,6 +54,7 @@ class Layers(nn.Sequential):
     [
         (Parle(sync_every=2), "none"),
         (DiLoCo(sync_every=2), "none"),
+        (AutoSplash(sync_every=2), "none"),
         (Parle(sync_every=2), "int8"),
         (HierarchicalParle(sync_every=2), "none"),
         (HierarchicalParle(sync_every=2), "int8"),
@@ -62,6 +64,7 @@ class Layers(nn.Sequential):
     ids=[
         "overlapping",
         "blocking",
+        "numbers",
         "compressed",
         "apart",
         "apart, compressed",

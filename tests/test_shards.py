@@ -24,12 +24,14 @@ from parle_ray.master import Master
 from parle_ray.moving import length
 from parle_ray.strategies import (
     SGD,
+    AutoSplash,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
     LocalSGD,
     Parle,
     Rotation,
+    State,
     Strategy,
     TailAveraging,
 )
@@ -47,6 +49,7 @@ STRATEGIES: list[Strategy] = [
     SGD(),
     TailAveraging(tail=0.8),
     Rotation(),
+    AutoSplash(),
 ]
 SIZES = [4, 1, 1]  # of the parameters of `Pieces`
 
@@ -69,17 +72,25 @@ def play(
     whole: Master, shards: list[Master], parts: list[slice], rounds: int, generator: Any
 ) -> None:
     """Rounds of random pushes; in some of them a replica has none."""
+    strategy = whole.strategy
+    states: list[State] = [strategy.init_replica(whole.vector) for _ in range(3)]
+    for rank, state in enumerate(states):
+        strategy.seat(state, rank, 3)
     for _ in range(rounds):
         absent = int(torch.randint(6, (), generator=generator))
         for rank in torch.randperm(3, generator=generator).tolist():
             sent = whole.strategy.sends(whole.round, NUM_PARAMS, rank, 3)
             push = torch.randn(length(sent), dtype=torch.float64, generator=generator)
             pushed = None if rank == absent else push
-            whole.take(rank, whole.round, pushed, weight=1 + rank)
+            strategy.hear(states[rank], whole.numbers, whole.round)
+            losses = torch.rand(strategy.steps(whole.round), generator=generator)
+            weight = 1 + rank
+            numbers = strategy.tell(states[rank], losses, weight, whole.round)
+            whole.take(rank, whole.round, pushed, weight=weight, numbers=numbers)
             cut = np.split(push.numpy(), starts(parts, "none", sent)[1:])
             for shard, piece in zip(shards, cut, strict=True):
                 mine = None if rank == absent else torch.from_numpy(piece)
-                shard.take(rank, shard.round, mine, weight=1 + rank)
+                shard.take(rank, shard.round, mine, weight=weight, numbers=numbers)
         replies = whole.close()
         partial = [shard.close() for shard in shards]
         for rank, reply in replies.items():
@@ -96,11 +107,13 @@ def test_masters_of_stretches_are_one_master(strategy: Strategy, data: Any, seed
     cuts = sorted(data.draw(st.sets(st.sampled_from(marks))))
     parts = [slice(a, b) for a, b in pairwise([0, *cuts, NUM_PARAMS])]
     whole, shards = masters(strategy, parts, inner_optimizer_fn=sgd(momentum=0.9, nesterov=True))
-    play(whole, shards, parts, 4, torch.Generator().manual_seed(seed))
+    play(whole, shards, parts, 8, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("saved_by", [1, 2, 3])
-@pytest.mark.parametrize("strategy", [Parle(reference="mean_z"), DiLoCo(), SGD()], ids=repr)
+@pytest.mark.parametrize(
+    "strategy", [Parle(reference="mean_z"), DiLoCo(), SGD(), AutoSplash()], ids=repr
+)
 def test_a_state_is_the_same_from_any_number_of_shards_and_for_any(
     strategy: Strategy, saved_by: int
 ) -> None:

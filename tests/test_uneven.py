@@ -243,7 +243,7 @@ def test_where_a_walk_has_its_length_it_cannot_be_uneven(kind: type[Strategy]) -
 
 def test_walks_of_any_length_are_those_without_l_in_their_equations() -> None:
     fixed = {name for name, kind in STRATEGIES.items() if kind.fixed_walk and kind.synchronous}
-    assert fixed == {"sgd", "tail_averaging", "hierarchical_parle"}
+    assert fixed == {"auto_splash", "sgd", "tail_averaging", "hierarchical_parle"}
     assert all(kind.fixed_walk for kind in STRATEGIES.values() if not kind.synchronous)
 
 

@@ -2,6 +2,7 @@
 
 from parle_ray.strategies.asynchronous import Asynchronous
 from parle_ray.strategies.asynchronous_easgd import AsynchronousEASGD
+from parle_ray.strategies.auto_splash import AutoSplash
 from parle_ray.strategies.base import State, Strategy
 from parle_ray.strategies.bounded_advance import BoundedAdvance
 from parle_ray.strategies.diloco import DiLoCo
@@ -23,6 +24,7 @@ from parle_ray.strategies.weed_out import WeedOut
 STRATEGIES: dict[str, type[Strategy]] = {
     "asynchronous": Asynchronous,
     "asynchronous_easgd": AsynchronousEASGD,
+    "auto_splash": AutoSplash,
     "bounded_advance": BoundedAdvance,
     "diloco": DiLoCo,
     "elastic_sgd": ElasticSGD,
@@ -47,6 +49,7 @@ __all__ = [
     "STRATEGIES",
     "Asynchronous",
     "AsynchronousEASGD",
+    "AutoSplash",
     "BoundedAdvance",
     "DiLoCo",
     "ElasticSGD",

@@ -48,7 +48,10 @@ def at_rounds(deeds: dict[int, Callable[[], None]], seen: list[Report]) -> Calla
     return listen
 
 
-@pytest.mark.parametrize(("name", "shards"), [("parle", 1), ("diloco", 2), ("streaming_diloco", 1)])
+@pytest.mark.parametrize(
+    ("name", "shards"),
+    [("parle", 1), ("diloco", 2), ("streaming_diloco", 1), ("auto_splash", 2)],
+)
 def test_a_run_that_loses_its_coordinator_ends_with_the_same_bits(
     trainer: Any, name: str, shards: int
 ) -> None:

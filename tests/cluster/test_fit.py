@@ -23,6 +23,7 @@ from parle_ray.schedules import Scoping
 from parle_ray.strategies import (
     PAPA,
     SGD,
+    AutoSplash,
     DiLoCo,
     ElasticSGD,
     EntropySGD,
@@ -41,6 +42,7 @@ from parle_ray.strategies import STRATEGIES as BY_NAME
 from tests.cluster import task
 
 STRATEGIES: dict[str, Strategy] = {
+    "auto_splash": AutoSplash(sync_every=4),
     "parle": Parle(sync_every=4),
     "parle_mean_z": Parle(sync_every=4, reference="mean_z", gamma=Scoping(100, floor=1)),
     "entropy_sgd": EntropySGD(sync_every=4, noise=1e-3),
@@ -72,7 +74,14 @@ def master_of(result: Any) -> Tensor:
     return torch.nn.utils.parameters_to_vector(module.parameters()).detach()
 
 
-EVERY_TIME = [("parle", 1), ("parle", 3), ("sgd", 2), ("diloco", 2), ("streaming_diloco", 2)]
+EVERY_TIME = [
+    ("parle", 1),
+    ("parle", 3),
+    ("sgd", 2),
+    ("diloco", 2),
+    ("streaming_diloco", 2),
+    ("auto_splash", 3),
+]
 NIGHTLY = [*((name, 2) for name in STRATEGIES), ("sgd", 1), ("diloco", 3)]
 SLOWER = [pytest.param(*case, marks=nightly) for case in NIGHTLY if case not in EVERY_TIME]
 
@@ -168,7 +177,7 @@ def test_the_run_folder_and_the_result_tell_the_same_story(trainer: Any) -> None
     assert list(pd.read_parquet(folder / "metrics.parquet")["loss"]) == [s["loss"] for s in seen]
     extra = {"outer_lr", "num_rounds", "evaluated_round"}
     extra |= {f"replica/{rank}/{name}" for rank in (0, 1) for name in ("loss", "walk_s")}
-    assert set(result.metrics) == (set(UNITS) | extra) - {"staleness", "staleness_max"}
+    assert set(result.metrics) == (set(UNITS) | extra) - {"staleness", "staleness_max", "degree"}
     assert (folder / "config.yaml").exists()
     assert result.metrics["replicas_alive"] == 2
     assert result.error is None

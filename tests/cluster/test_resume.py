@@ -32,7 +32,10 @@ def unplug_at(round: int) -> Any:
     return listen
 
 
-@pytest.mark.parametrize("name", ["parle", pytest.param("sgd", marks=nightly)])
+SLOWER = [pytest.param(name, marks=nightly) for name in ("sgd", "auto_splash")]
+
+
+@pytest.mark.parametrize("name", ["parle", *SLOWER])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(trainer: Any, name: str) -> None:
     stop_and_go_on(trainer, STRATEGIES[name])
 

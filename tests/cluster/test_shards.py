@@ -17,7 +17,7 @@ from tests.cluster.test_resume import Unplugged, kill_replica_at, unplug_at
 
 @pytest.mark.parametrize(
     ("name", "shards"),
-    [("parle", 3), ("diloco", 2), pytest.param("sgd", 3, marks=nightly)],
+    [("parle", 3), ("diloco", 2), ("auto_splash", 2), pytest.param("sgd", 3, marks=nightly)],
 )
 def test_shards_give_the_bits_of_simulate(trainer: Any, name: str, shards: int) -> None:
     result = trainer(STRATEGIES[name], 3, shards=shards).fit()
