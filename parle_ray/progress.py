@@ -105,7 +105,7 @@ def line(report: Mapping[str, Any], elapsed_s: float, left_s: float | None = Non
         bits = f", {report['bits_per_byte']:.3f} bits/byte" if "bits_per_byte" in report else ""
         parts.append(f"master {100 * report['accuracy']:.1f} %{bits}{when}")
     parts.append(f"distance {report['distance']:.4f}")
-    parts += [f"{name} {report[name]:.3g}" for name in ("gamma", "rho") if name in report]
+    parts += [f"{name} {report[name]:.3g}" for name in ("gamma", "rho", "degree") if name in report]
     if "staleness" in report:
         parts.append(f"staleness {report['staleness']:.1f}")
     if report.get("faults"):

@@ -26,6 +26,7 @@ from jobs.reproduction.papers.ratings import (
 )
 from jobs.reproduction.papers.side_by_side import Trace, shards, times, walk
 from jobs.reproduction.papers.splash import Logistic
+from jobs.reproduction.papers.splash_degree import one_seed
 from parle_ray.strategies import LocalSGD, Rotation, Splash
 
 
@@ -58,6 +59,16 @@ def test_shards_share_out_all_examples_and_every_pass_has_each_once() -> None:
         first, again, other, _ = (sorted(each[seed].tolist()) for each in passes)
         assert first == again
         assert sorted(first + other) == list(range(12))
+
+
+def test_the_examples_of_a_seed_alone_are_those_that_it_has_among_others() -> None:
+    data = shards(3, 12, batch_size=2)
+    for rank in (0, 1):
+        among = data(rank, 2).indices
+        for seed in range(3):
+            alone = one_seed(data, seed)(rank, 2)
+            assert torch.equal(alone.indices, among[seed : seed + 1])
+            assert alone.batch_size == 2
 
 
 def test_replicas_that_rotate_columns_are_one_that_takes_their_turns_in_order() -> None:
@@ -98,6 +109,7 @@ TRACE = Trace(
 def test_the_best_rate_of_each_time_is_what_is_read_off() -> None:
     assert TRACE.best.tolist() == [4.0, 2.0, 1.0, 0.5]
     assert (TRACE.at(20), TRACE.steps_to(2.0), TRACE.steps_to(0.1)) == (1.0, 10.0, math.inf)
+    assert (TRACE.best_at(10), TRACE.best_at(20)) == (1, 0)
     slower = TRACE.part(slice(0, 1))
     assert TRACE.gain_on(slower, 2.0) == 2.0
     assert TRACE.gain_on(slower, 0.1) == 0.0

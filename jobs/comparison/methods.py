@@ -9,6 +9,7 @@ from parle_ray.strategies import (
     PAPA,
     Asynchronous,
     AsynchronousEASGD,
+    AutoSplash,
     BoundedAdvance,
     DiLoCo,
     ElasticSGD,
@@ -105,6 +106,7 @@ METHODS: dict[str, Method] = {
     "slowmo": Method(title="SlowMo", how=Exchange(strategy=SlowMo(sync_every=25))),
     "papa": Method(title="PAPA", how=Exchange(strategy=PAPA(sync_every=5, alpha=0.995))),
     "splash": Method(title="Splash", how=Exchange(strategy=Splash())),
+    "auto_splash": Method(title="Splash, found degree", how=Exchange(strategy=AutoSplash())),
     "rotation": Method(title="Model rotation", how=Exchange(strategy=Rotation())),
     "tail_averaging": Method(title="Tail-averaging", how=Exchange(strategy=TailAveraging())),
     "parameter_mixing": Method(

@@ -137,9 +137,9 @@ class Config:
     Attributes:
         strategy: the algorithm: Parle, HierarchicalParle, EntropySGD, ElasticSGD, LocalSGD,
             DiLoCo, StreamingDiLoCo, SlowMo, PAPA, SGD, TailAveraging, ParameterMixing, Splash,
-            Rotation; Asynchronous, BoundedAdvance, WeedOut, AsynchronousEASGD. Its arguments
-            follow it, `--strategy.outer_lr 0.3`; where one may change in the run it takes a number
-            or Constant, Scoping, Geometric, Cosine, Steps (sync_every also QSR).
+            AutoSplash, Rotation; Asynchronous, BoundedAdvance, WeedOut, AsynchronousEASGD. Its
+            arguments follow it, `--strategy.outer_lr 0.3`; where one may change in the run it takes
+            a number or Constant, Scoping, Geometric, Cosine, Steps (sync_every also QSR).
         optimizer: the inner optimiser, any of torch.optim; SGD has lr 0.1, momentum 0.9,
             nesterov and weight_decay 5e-4 where you give nothing else.
         lr_schedule: of the inner optimiser over the planned run: cosine to zero, constant, or

@@ -95,6 +95,10 @@ class Trace:
         """The best after so many steps, one of `self.steps`."""
         return self.best[self.steps == steps].item()
 
+    def best_at(self, steps: int) -> int:
+        """Which rate that is."""
+        return int(self.values[self.steps == steps].argmin())
+
     def steps_to(self, target: float) -> float:
         """Steps after which the best rate first is at `target` or below; infinite if never."""
         there = self.steps[self.best <= target]

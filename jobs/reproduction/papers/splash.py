@@ -1,12 +1,15 @@
 """Splash (Zhang, Jordan, arXiv 1506.07552): logistic regression in less time than one thread."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from jobs.reproduction.papers.digits import CLASSES, NUM_EXAMPLES, PIXELS, training_loss
 from jobs.reproduction.papers.found import Claim, Found
-from jobs.reproduction.papers.side_by_side import Trace, shards, times, walk
+from jobs.reproduction.papers.side_by_side import Problem, Trace, shards, times, walk
+from jobs.reproduction.papers.splash_degree import Degrees
 from parle_ray.strategies import LocalSGD, Splash
 
 THREADS = {4: 2, 16: 4, 64: 8}
@@ -41,12 +44,15 @@ def run(num_seeds: int) -> Found:
         curves.append(averaged.curve(f"averaging, n = {n}"))
         curves.append(batches[n].curve(f"mini-batches of {n}"))
     most = max(THREADS)
+    degrees = Degrees(_problem, num_seeds, most, RATES[alone.best_at(NUM_EXAMPLES)])
+    curves += degrees.curves()
     half = alone.at(NUM_EXAMPLES // 2)
     return Found(
         claims=(
             _alone_claim(alone, {n: splash for n, (splash, _) in threads.items()}),
             _batches_claim(threads[most][0], batches[most], half),
             _averaging_claim(*threads[most]),
+            degrees.claim(alone),
         ),
         curves=pd.concat(curves),
         x="examples that one thread walks, one after the other (log)",
@@ -97,8 +103,12 @@ def _averaging_claim(splash: Trace, averaged: Trace) -> Claim:
     )
 
 
+def _problem(rates: Sequence[float], num_seeds: int) -> Problem:
+    return training_loss(lambda r: Logistic(num_seeds, r), rates, num_seeds, PENALTY)
+
+
 def _one_thread(num_seeds: int) -> Trace:
-    problem = training_loss(lambda r: Logistic(num_seeds, r), RATES, num_seeds, PENALTY)
+    problem = _problem(RATES, num_seeds)
     some = LocalSGD(sync_every=NUM_EXAMPLES // 32)
     return walk(problem, some, shards(num_seeds, NUM_EXAMPLES), num_rounds=64)
 
@@ -107,7 +117,7 @@ def _threads(num_seeds: int, n: int, passes: int) -> tuple[Trace, Trace]:
     """Splash and plain averaging, which is Splash at an n-th of the rate: one run for both."""
     rates = [*RATES, *(rate / n for rate in RATES)]
     both = walk(
-        training_loss(lambda r: Logistic(num_seeds, r), rates, num_seeds, PENALTY),
+        _problem(rates, num_seeds),
         Splash(sync_every=NUM_EXAMPLES // n),
         shards(num_seeds, NUM_EXAMPLES),
         num_replicas=n,
@@ -118,9 +128,8 @@ def _threads(num_seeds: int, n: int, passes: int) -> tuple[Trace, Trace]:
 
 def _batches(num_seeds: int, n: int, passes: int) -> Trace:
     """Data-parallel SGD of n threads with an example each: one replica with n of them."""
-    problem = training_loss(lambda r: Logistic(num_seeds, r), BATCH_RATES, num_seeds, PENALTY)
     return walk(
-        problem,
+        _problem(BATCH_RATES, num_seeds),
         LocalSGD(sync_every=1),
         shards(num_seeds, NUM_EXAMPLES, n),
         num_rounds=passes * NUM_EXAMPLES // n,
