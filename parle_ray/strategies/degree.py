@@ -68,14 +68,12 @@ class Search:
 
     @property
     def rivals(self) -> list[float]:
-        """The degrees that the winner is compared with, in their order; the last step is longer
-        rather than that one of less than 2 is left."""
-        m, last = self.winner, 2.0 * FACTOR
-        beside = {
-            m / FACTOR if m >= last else 1.0,
-            m * FACTOR if m * last <= self.most else self.most,
-        }
-        return sorted(beside - {m}, reverse=self.heading > 0.0)
+        """m/4 and 4m, in the order in which they are tried; 1 and `most` in their place where these
+        are nearer than 8 times away, so that no step is short."""
+        m, far = self.winner, 2.0 * FACTOR
+        lower = m / FACTOR if m >= far else 1.0
+        higher = m * FACTOR if m * far <= self.most else self.most
+        return sorted({lower, higher} - {m}, reverse=self.heading > 0.0)
 
     @property
     def tries(self) -> bool:
