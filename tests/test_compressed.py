@@ -13,6 +13,7 @@ from parle_ray.learner import Learner
 from parle_ray.master import Master
 from parle_ray.schedules import Constant
 from parle_ray.strategies import (
+    PAPA,
     SGD,
     DiLoCo,
     ElasticSGD,
@@ -35,6 +36,7 @@ STRATEGIES: list[Strategy] = [
     LocalSGD(sync_every=3),
     DiLoCo(sync_every=3),
     StreamingDiLoCo(sync_every=3, fragments=2),
+    PAPA(sync_every=3),
     Rotation(sync_every=3),
     SGD(),
 ]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from parle_ray.equations import blocks
 from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import MeanStrategy, State
 
@@ -52,4 +53,6 @@ class PAPA(MeanStrategy):
         return y
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
-        y.lerp_(master, (1.0 - self.alpha) * state["rate"].item())  # y <- y + (1 - c)(x - y)
+        share = (1.0 - self.alpha) * state["rate"].item()
+        for y_, x in blocks(y, master):  # y <- y + (1 - c)(x - y), x float32 if it was a code
+            y_.lerp_(x.to(y.dtype), share)
