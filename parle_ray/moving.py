@@ -26,13 +26,15 @@ def inside(stretch: slice, frame: slice) -> slice:
     return slice(start - frame.start, stop - frame.start)
 
 
-def num_exchanged(strategy: Strategy, round: int, num_params: int, num_replicas: int) -> int:
-    """Parameters that go up and down in a round, for all replicas together."""
-    pushed = (
+def exchanged(
+    strategy: Strategy, round: int, num_params: int, num_replicas: int
+) -> tuple[list[int], list[int]]:
+    """Parameters that go up from each replica in a round, and that come down to each."""
+    up = [
         length(strategy.sends(round, num_params, rank, num_replicas))
         for rank in range(num_replicas)
-    )
-    return sum(pushed) + num_replicas * length(strategy.moves(round, num_params))
+    ]
+    return up, num_replicas * [length(strategy.moves(round, num_params))]
 
 
 def merge(strategy: Strategy, master: Tensor, state: State, pushed: Pushed, round: int) -> Tensor:

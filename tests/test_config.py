@@ -7,13 +7,21 @@ import pytest
 import torch
 import yaml
 
+from parle_ray.compression import CODECS
 from parle_ray.console.arguments import make_parser, read, to_yaml
 from parle_ray.console.config import Config, DataConfig, InnerOptimizer, ModelConfig
 from parle_ray.console.recipe import LearningRate, make_recipe
 from parle_ray.errors import InputError, check_name
 from parle_ray.schedules import Constant, Cosine, Geometric, Scoping
 from parle_ray.simulate import simulate
-from parle_ray.strategies import STRATEGIES, DiLoCo, ElasticSGD, Parle
+from parle_ray.strategies import (
+    STRATEGIES,
+    AsynchronousEASGD,
+    DiLoCo,
+    ElasticSGD,
+    Parle,
+    StreamingDiLoCo,
+)
 
 
 def parse(*argv):
@@ -134,6 +142,20 @@ def test_the_planned_rounds_are_those_that_the_run_has():
     rates = [report["lr"] for report in outcome.history]
     waves = [(1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
     assert rates == pytest.approx([0.1 * wave for wave in waves])
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "auto"])
+@pytest.mark.parametrize("strategy", [Parle(), StreamingDiLoCo(fragments=3), AsynchronousEASGD()])
+def test_what_is_exchanged_is_counted_in_the_bytes_of_its_codes(strategy, codec):
+    """Of answers to pushes that are merged one by one there are none."""
+    recipe = make_recipe(Config(num_rounds=3, num_replicas=2, strategy=strategy, compression=codec))
+    moved = [strategy.moves(round, recipe.num_params) for round in range(3)]
+    vectors = [torch.zeros(part.stop - part.start) for part in moved]
+    exact = sum(4 * len(vector) for vector in vectors)
+    coder = CODECS["none" if codec == "auto" else codec]()
+    coded = sum(coder.encode(vector).nbytes for vector in vectors)
+    assert recipe.num_exchanged == 2 * 2 * exact / 4
+    assert recipe.bytes_exchanged == 2 * (coded + (coded if strategy.synchronous else exact))
 
 
 def test_steps_divide_the_rate_by_5_at_40_70_and_90_percent():

@@ -56,8 +56,8 @@ def simulate(argv: Sequence[str], prog: str) -> None:
             num_replicas=config.num_replicas,
             on_round=lambda report: progress.update(report | {"num_rounds": recipe.planned_rounds}),
         )
-    would_move = 4 * recipe.num_exchanged
-    print(outcome(told.history[-1], traffic(recipe, recipe.planned_rounds, would_move)))
+    moved = traffic(recipe, recipe.planned_rounds, recipe.bytes_exchanged)
+    print(outcome(told.history[-1], moved))
 
 
 def strategies(argv: Sequence[str], prog: str) -> None:

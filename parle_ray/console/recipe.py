@@ -1,6 +1,7 @@
 """From a configuration to the functions that `ParleTrainer` and `simulate` take."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from parle_ray.compression import CODECS
 from parle_ray.console.config import Config
 from parle_ray.data import (
     Examples,
@@ -21,7 +23,7 @@ from parle_ray.data import (
     scores,
 )
 from parle_ray.models import build_for
-from parle_ray.moving import num_exchanged
+from parle_ray.moving import exchanged
 from parle_ray.strategies import Strategy
 from parle_ray.task import Task
 
@@ -129,9 +131,20 @@ class Recipe:
     @property
     def num_exchanged(self) -> int:
         """Parameters that go up and down in the planned rounds, of all replicas."""
-        size = self.num_params, self.config.num_replicas
-        rounds = range(self.planned_rounds)
-        return sum(num_exchanged(self.strategy, round, *size) for round in rounds)
+        return sum(sum(up) + sum(down) for up, down in self._exchanged())
+
+    @property
+    def bytes_exchanged(self) -> int:
+        """Bytes of these where they are float32, or the codes of it; `auto` is no codec here."""
+        name = self.config.compression
+        exact = CODECS["none"]().encoded_bytes
+        coded = exact if name == "auto" else CODECS[name]().encoded_bytes
+        answered = coded if self.strategy.synchronous else exact  # see `AsynchronousMaster.reply`
+        return sum(sum(map(coded, up)) + sum(map(answered, down)) for up, down in self._exchanged())
+
+    def _exchanged(self) -> Iterator[tuple[list[int], list[int]]]:
+        for round in range(self.planned_rounds):
+            yield exchanged(self.strategy, round, self.num_params, self.config.num_replicas)
 
     @property
     def arguments(self) -> dict[str, Any]:
