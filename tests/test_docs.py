@@ -25,10 +25,10 @@ PYTHON = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 RUN_BY = {
     "README.md": "cluster/test_readme.py",
     "docs/dashboards.md": "test_trackers.py",
+    "docs/experiments.md": "test_docs.py",
     "docs/extending.md": "test_extending.py",
     "docs/migration.md": "test_migration.py",
     "docs/reliability.md": "cluster/test_chaos.py",
-    "docs/results.md": "test_docs.py",
 }
 """Which test runs the Python of a page."""
 
@@ -130,10 +130,10 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
         assert Path(page).name in (ROOT / "tests" / test).read_text()
 
 
-def test_the_flatness_of_a_model_of_ones_own_is_measured_as_results_md_says(
+def test_the_flatness_of_a_model_of_ones_own_is_measured_as_experiments_md_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (block,) = PYTHON.findall(PAGES["docs/results.md"])
+    (block,) = PYTHON.findall(PAGES["docs/experiments.md"])
     torch.manual_seed(0)
     x = torch.randn(8, 3)
     names: dict[str, Any] = {
