@@ -1,5 +1,6 @@
 """The methods that are compared: one row a method."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -92,6 +93,10 @@ METHODS: dict[str, Method] = {
         title="Parle, batch of n", how=Exchange(strategy=Parle(), whole_batch=True)
     ),
     "parle_1": Method(title="Parle, n = 1", how=Exchange(strategy=Parle(), alone=True)),
+    "parle_free": Method(
+        title="Parle, free chains",
+        how=Exchange(strategy=Parle(gamma=math.inf, outer_lr=1.0, outer_momentum=0.0)),
+    ),
     "hierarchical_parle": Method(
         title="Hierarchical Parle",
         how=Exchange(strategy=HierarchicalParle(sync_every=25, meetings=5)),
