@@ -130,6 +130,22 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
         assert Path(page).name in (ROOT / "tests" / test).read_text()
 
 
+def anchors(page: str) -> set[str]:
+    """What a link may name of a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_to_a_file_or_a_heading_of_ours_leads_there(name: str) -> None:
+    for link in re.findall(r"\]\((?!http)([^)\s]+)\)", PAGES[name]):
+        path, _, heading = link.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert file.exists(), link
+        if heading:
+            assert heading in anchors(PAGES[str(file.relative_to(ROOT))]), link
+
+
 def test_the_flatness_of_a_model_of_ones_own_is_measured_as_experiments_md_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
