@@ -1,6 +1,7 @@
 """Random number generators of one replica, kept apart from everybody else's in the process."""
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -8,6 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+_ALONE = threading.Lock()
+"""Held where torch's generator is read, set or seeded. torch holds a lock of its own meanwhile, and
+garbage that is collected as it makes the tensor lets other threads run: one of them that wants that
+lock would keep the interpreter's, and both would wait for ever."""
 
 
 class Generators:
@@ -63,7 +70,7 @@ class Generators:
         _, keys, position, has_gauss, gauss = np.random.get_state()
         version, words, next_gauss = random.getstate()
         state: dict[str, Any] = {
-            "torch": torch.get_rng_state(),
+            "torch": _torch_state(),
             "numpy": {
                 "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
                 "rest": [int(position), int(has_gauss), float(gauss)],
@@ -78,7 +85,8 @@ class Generators:
         return state
 
     def _install(self, state: dict[str, Any]) -> None:
-        torch.set_rng_state(state["torch"])
+        with _ALONE:
+            torch.set_rng_state(state["torch"])
         numpy_state, python_state = state["numpy"], state["python"]
         keys = numpy_state["keys"].numpy().astype(np.uint32)
         if not 0 <= numpy_state["rest"][0] <= len(keys):  # NumPy would read beside its memory
@@ -96,17 +104,23 @@ def reseeded(*entropy: int, cuda: bool = False) -> Iterator[None]:
 
     It costs a third of making and entering one, for what is done in every step.
     """
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before = _torch_state(), np.random.get_state(), random.getstate()
     before_cuda = torch.cuda.get_rng_state() if cuda else None
     _seed(entropy)
     try:
         yield
     finally:
-        torch.set_rng_state(before[0])
+        with _ALONE:
+            torch.set_rng_state(before[0])
         np.random.set_state(before[1])
         random.setstate(before[2])
         if before_cuda is not None:
             torch.cuda.set_rng_state(before_cuda)
+
+
+def _torch_state() -> Tensor:
+    with _ALONE:
+        return torch.get_rng_state()
 
 
 def _seed(entropy: Sequence[int]) -> None:
@@ -116,6 +130,7 @@ def _seed(entropy: Sequence[int]) -> None:
         # The length goes in too: SeedSequence takes (5,) and (5, 0, 0) for the same.
         for word in np.random.SeedSequence((len(entropy), *entropy)).generate_state(3)
     )
-    torch.manual_seed(torch_seed)
+    with _ALONE:
+        torch.manual_seed(torch_seed)
     np.random.seed(numpy_seed)
     random.seed(python_seed)
