@@ -70,7 +70,7 @@ class Generators:
         _, keys, position, has_gauss, gauss = np.random.get_state()
         version, words, next_gauss = random.getstate()
         state: dict[str, Any] = {
-            "torch": _torch_state(),
+            "torch": torch_state(),
             "numpy": {
                 "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
                 "rest": [int(position), int(has_gauss), float(gauss)],
@@ -85,8 +85,7 @@ class Generators:
         return state
 
     def _install(self, state: dict[str, Any]) -> None:
-        with _ALONE:
-            torch.set_rng_state(state["torch"])
+        set_torch_state(state["torch"])
         numpy_state, python_state = state["numpy"], state["python"]
         keys = numpy_state["keys"].numpy().astype(np.uint32)
         if not 0 <= numpy_state["rest"][0] <= len(keys):  # NumPy would read beside its memory
@@ -104,23 +103,29 @@ def reseeded(*entropy: int, cuda: bool = False) -> Iterator[None]:
 
     It costs a third of making and entering one, for what is done in every step.
     """
-    before = _torch_state(), np.random.get_state(), random.getstate()
+    before = torch_state(), np.random.get_state(), random.getstate()
     before_cuda = torch.cuda.get_rng_state() if cuda else None
     _seed(entropy)
     try:
         yield
     finally:
-        with _ALONE:
-            torch.set_rng_state(before[0])
+        set_torch_state(before[0])
         np.random.set_state(before[1])
         random.setstate(before[2])
         if before_cuda is not None:
             torch.cuda.set_rng_state(before_cuda)
 
 
-def _torch_state() -> Tensor:
+def torch_state() -> Tensor:
+    """Of torch's generator on the CPU; threads may ask at once."""
     with _ALONE:
         return torch.get_rng_state()
+
+
+def set_torch_state(state: Tensor) -> None:
+    """The same, set."""
+    with _ALONE:
+        torch.set_rng_state(state)
 
 
 def _seed(entropy: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from parle_ray.errors import InputError
+from parle_ray.generators import set_torch_state, torch_state
 from parle_ray.stages import FIELD
 from parle_ray.team import Group
 
@@ -79,13 +80,13 @@ class Line:
         self._underway.append(self._group.send(tensor.contiguous(), other))
 
     def _random(self) -> Tensor:
-        states = [torch.get_rng_state()]
+        states = [torch_state()]
         if self._device.type == "cuda":
             states.append(torch.cuda.get_rng_state())
         return torch.cat(states)
 
     def _go_on(self, random: Tensor) -> None:
-        size = len(torch.get_rng_state())
-        torch.set_rng_state(random[:size])
+        size = len(torch_state())
+        set_torch_state(random[:size])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(random[size:])
