@@ -73,6 +73,11 @@ def norm_squared(v: Tensor, x: Tensor | None = None) -> float:
     return total
 
 
+def piece(i: int, n: int, length: int) -> slice:
+    """The i-th of n stretches of a vector, as equal as may be."""
+    return slice(i * length // n, (i + 1) * length // n)
+
+
 def trade_(x: Tensor, v: Tensor) -> None:
     """`x <- v`, by trading memory, if both have their own: v is left with what x was."""
     if x._is_view() or v._is_view():

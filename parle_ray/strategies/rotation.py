@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import norm_squared
+from parle_ray.equations import norm_squared, piece
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Schedule
 from parle_ray.strategies.base import State, Strategy
@@ -72,8 +72,7 @@ class Rotation(Strategy):
         return False  # the block has another owner by then
 
     def sends(self, round: int, num_params: int, rank: int, num_replicas: int) -> slice:
-        own = block(rank, num_replicas, round)
-        return slice(own * num_params // num_replicas, (own + 1) * num_params // num_replicas)
+        return piece(block(rank, num_replicas, round), num_replicas, num_params)
 
     def init_replica(self, master: Tensor) -> State:
         return {

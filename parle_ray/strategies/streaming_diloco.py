@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import blocks, nesterov_, norm_squared
+from parle_ray.equations import blocks, nesterov_, norm_squared, piece
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Schedule, at
@@ -72,8 +72,7 @@ class StreamingDiLoCo(DiLoCo):
         return False
 
     def moves(self, round: int, num_params: int) -> slice:
-        p = round % self.fragments
-        return slice(p * num_params // self.fragments, (p + 1) * num_params // self.fragments)
+        return piece(round % self.fragments, self.fragments, num_params)
 
     def init_replica(self, master: Tensor) -> State:
         longest = -(-len(master) // self.fragments)
