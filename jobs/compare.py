@@ -11,8 +11,7 @@ from rich.console import Console
 
 from jobs.comparison import cases, output, search
 from jobs.comparison.settings import Settings, read
-from jobs.comparison.statistics import time_to, whole
-from jobs.comparison.store import Store, frame
+from jobs.comparison.store import Store
 from parle_ray.cli import exit_status
 from parle_ray.errors import InputError
 
@@ -52,9 +51,7 @@ def _run(settings: Settings) -> int:
     finished = store.read(compared)
     if not finished:
         raise InputError(f"--report: there is no run in {settings.out} yet; leave --report out")
-    summary = output.write(setup, settings.shared, scored, chosen, finished, settings.out)
-    times = time_to(whole(frame(finished)))
-    shown = output.cells(summary, times, output.edges(scored, chosen))
+    shown = output.write(setup, settings.shared, scored, chosen, finished, settings.out)
     console.print(output.table(shown, f"{setup.config.model.name} on {setup.config.data.name}"))
     say(f"{settings.out}/results.parquet, summary.json, report.html")
     return 0

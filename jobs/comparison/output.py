@@ -29,7 +29,7 @@ def write(
     finished: Mapping[Case, Run],
     out: Path,
 ) -> pd.DataFrame:
-    """`results.parquet`, `summary.json` and `report.html` in the folder; the summary."""
+    """`results.parquet`, `summary.json` and `report.html` in the folder; the summary as `cells`."""
     rows = frame(finished)
     whole = statistics.whole(rows)
     summary = statistics.summarise(whole, BASE)
@@ -53,7 +53,7 @@ def write(
     (out / "summary.json").write_text(json.dumps(everything, indent=1) + "\n")
     shown = cells(summary, told_as["time_to"], edges(scored, chosen))
     pictures.write(setup.config, setup.budget, everything, shown, whole, out / "report.html")
-    return summary
+    return shown
 
 
 def cells(summary: pd.DataFrame, times: pd.DataFrame, at_edge: Sequence[str]) -> pd.DataFrame:

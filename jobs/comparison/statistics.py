@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from jobs.comparison.store import EXTRA
 
-PAIR = ("method", "rival")
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
@@ -27,6 +26,11 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES) -> tuple[f
     means: NDArray[np.float64] = drawn.mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float, float]:
+    """With its interval; of nothing, NaN."""
+    return (float(np.mean(values)), *bootstrap(values)) if values else (np.nan, np.nan, np.nan)
 
 
 def sign_test(gaps: Sequence[float]) -> float:
@@ -83,8 +87,7 @@ def summarise(rows: pd.DataFrame, base: str | None) -> pd.DataFrame:
         if base in errors and method != base:
             gaps = list((errors[str(method)] - errors[base]).dropna())
             if gaps:
-                row["difference"] = float(np.mean(gaps))
-                row["difference_low"], row["difference_high"] = bootstrap(gaps)
+                row["difference"], row["difference_low"], row["difference_high"] = _mean(gaps)
                 row["p"] = sign_test(gaps)
         found.append(row)
     return pd.DataFrame(found).sort_values(["error", "method"]).reset_index(drop=True)
@@ -107,7 +110,7 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
             low = walked[walked["error"] <= target + 1e-12].sort_values("gradients")
             first = low.groupby("seed").head(1)
             ratios = list((first.set_index("seed")["train_s"] / took[rival]).dropna())
-            ratio_low, ratio_high = bootstrap(ratios) if ratios else (np.nan, np.nan)
+            ratio, ratio_low, ratio_high = _mean(ratios)
             found.append(
                 {
                     "method": method,
@@ -118,7 +121,7 @@ def time_to(rows: pd.DataFrame) -> pd.DataFrame:
                     "train_s": first["train_s"].mean(),
                     "gradients": first["gradients"].mean(),
                     "part": first["gradients"].mean() / walked["gradients"].max(),
-                    "ratio": float(np.mean(ratios)) if ratios else np.nan,
+                    "ratio": ratio,
                     "ratio_low": ratio_low,
                     "ratio_high": ratio_high,
                 }
@@ -132,17 +135,15 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     Columns: method, rival, seeds that both have, difference of the method's error to the rival's,
     mean over the seeds, with its interval low, high, and p (see `sign_test`).
     """
+    columns = ["method", "rival", "seeds", "difference", "low", "high", "p"]
     by_seed = finals(rows).pivot(index="seed", columns="method", values="error")
     found = []
     for method, rival in permutations(by_seed.columns, 2):
         gaps = list((by_seed[method] - by_seed[rival]).dropna())
         if not gaps:
             continue
-        low, high = bootstrap(gaps)
-        told = {"method": method, "rival": rival, "seeds": len(gaps)}
-        told |= {"difference": float(np.mean(gaps)), "low": low, "high": high}
-        found.append(told | {"p": sign_test(gaps)})
-    return pd.DataFrame(found, columns=[*PAIR, "seeds", "difference", "low", "high", "p"])
+        found.append((method, rival, len(gaps), *_mean(gaps), sign_test(gaps)))
+    return pd.DataFrame(found, columns=columns)
 
 
 def lengths(rows: pd.DataFrame, base: str) -> pd.DataFrame:
@@ -159,7 +160,7 @@ def lengths(rows: pd.DataFrame, base: str) -> pd.DataFrame:
     for (method, length), told in last.groupby(["method", "length"]):
         low, high = bootstrap(list(told["error"]))
         ratios = list((told.set_index("seed")["train_s"] / all_of_it["train_s"]).dropna())
-        ratio_low, ratio_high = bootstrap(ratios) if ratios else (np.nan, np.nan)
+        ratio, ratio_low, ratio_high = _mean(ratios)
         error = float(told["error"].mean())
         found.append(
             {
@@ -171,7 +172,7 @@ def lengths(rows: pd.DataFrame, base: str) -> pd.DataFrame:
                 "high": high,
                 "reaches": bool(error <= target + 1e-12),
                 "train_s": told["train_s"].mean(),
-                "ratio": float(np.mean(ratios)) if ratios else np.nan,
+                "ratio": ratio,
                 "ratio_low": ratio_low,
                 "ratio_high": ratio_high,
             }
