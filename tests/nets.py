@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from parle_ray.cluster.wire import pack_tree, unpack_tree
 from parle_ray.learner import Learner
 from parle_ray.models.lenet import LeNet
 from parle_ray.replica import Reply
+from parle_ray.task import Task
 
 WIDTH = 512
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
@@ -50,6 +52,26 @@ LENET: dict[str, Any] = {
     "batches_fn": images,
     "inner_optimizer_fn": SGD,
 }
+
+
+def begin(learner: Learner, ours: Task, first: int = 0, state: Any = None) -> Learner:
+    """From a line of parameters, or where a packed state was written."""
+    learner.start(ours, first, torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    if state is not None:
+        learner.load_state_dict(unpack_tree(state))
+    return learner
+
+
+def two_rounds(learner: Learner, first: int) -> tuple[list[Tensor], list[float], Any]:
+    """What a replica pushes that is told to be on that line, its losses, and its packed state."""
+    team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
+    pushes, losses = [], []
+    for round in range(first, first + 2):
+        answer = learner.play(round, lambda: reply if team.leads else team.hear(learner.vector))
+        assert isinstance(answer.push, Tensor)
+        pushes.append(answer.push.clone())
+        losses.append(answer.loss)
+    return pushes, losses, pack_tree(learner.state_dict(), copy=True)
 
 
 def rounds(learner: Learner) -> list[Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from parle_ray.cluster.states import join_states
-from parle_ray.cluster.wire import pack_tree, unpack_tree
+from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.fully_sharded import FullySharded, units
@@ -18,10 +18,9 @@ from parle_ray.learner import Learner
 from parle_ray.models.byte_lm import ByteLM
 from parle_ray.models.lenet import LeNet
 from parle_ray.models.wide_resnet import WideResNet
-from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
-from tests.nets import LENET, SGD, WIDTH, after_a_round, few, rounds, wide
+from tests.nets import LENET, SGD, WIDTH, after_a_round, begin, few, rounds, two_rounds, wide
 from tests.problems import task
 from tests.processes import Processes
 from tests.test_sharded import SHARED
@@ -81,10 +80,7 @@ def start(group: TorchGroup | None, ours: Task, first: int = 0, state: Any = Non
     learner = Learner(ours, 0, joins=group is not None)
     if group is not None:
         learner.join(FullySharded(group))
-    learner.start(ours, first, torch.linspace(-1.0, 1.0, sum(learner.sizes)))
-    if state is not None:
-        learner.load_state_dict(unpack_tree(state))
-    return learner
+    return begin(learner, ours, first, state)
 
 
 def walk(
@@ -93,14 +89,9 @@ def walk(
     """Two rounds: what the replica pushes, its losses, and what this process has of its state."""
     ours = given(name, execution=replace(SHARDS, num_processes=size))
     learner = start(group, ours, first, state)
-    team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
-    pushes, losses = [], []
-    for round in range(first, first + 2):
-        answer = learner.play(round, lambda: reply if team.leads else team.hear(learner.vector))
-        pushes.append(answer.push.clone().numpy())
-        losses.append(answer.loss)
+    pushes, losses, packed = two_rounds(learner, first)
     shares = learner.team.shares if group is not None else None
-    return pushes, losses, pack_tree(learner.state_dict(), copy=True), shares
+    return [push.numpy() for push in pushes], losses, packed, shares
 
 
 @pytest.mark.parametrize(

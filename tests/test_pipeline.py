@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from parle_ray.cluster.states import join_states
-from parle_ray.cluster.wire import pack_tree, unpack_tree
+from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.learner import Learner
 from parle_ray.pipeline import Pipeline
-from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
 from parle_ray.team import Group, TeamBroken
-from tests.nets import LENET, SGD, after_a_round, few, rounds, wide
+from tests.nets import LENET, SGD, after_a_round, begin, few, rounds, two_rounds, wide
 from tests.problems import task
 from tests.processes import Processes
 from tests.team import ThreadGroup
@@ -86,10 +85,7 @@ def start(ours: Task, group: Group | None, first: int = 0, state: Any = None) ->
     if group is not None:
         assert ours.execution.num_microbatches is not None
         learner.join(Pipeline(group, learner, ours.execution.num_microbatches))
-    learner.start(ours, first, torch.linspace(-1.0, 1.0, sum(learner.sizes)))
-    if state is not None:
-        learner.load_state_dict(unpack_tree(state))
-    return learner
+    return begin(learner, ours, first, state)
 
 
 def walk(
@@ -97,14 +93,9 @@ def walk(
 ) -> tuple[list[Tensor], list[float], Any, Any]:
     """Two rounds: what the replica pushes, its losses, and what this process has of its state."""
     learner = start(ours, group, first, state)
-    team, reply = learner.team, Reply(torch.linspace(-1.0, 1.0, sum(learner.sizes)))
-    pushes, losses = [], []
-    for round in range(first, first + 2):
-        answer = learner.play(round, lambda: reply if team.leads else team.hear(learner.vector))
-        pushes.append(answer.push.clone())
-        losses.append(answer.loss)
+    pushes, losses, packed = two_rounds(learner, first)
     shares = learner.team.shares if group is not None else None
-    return pushes, losses, pack_tree(learner.state_dict(), copy=True), shares
+    return pushes, losses, packed, shares
 
 
 def same(one: list[Tensor], other: list[Tensor]) -> bool:
