@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ray.exceptions import ObjectLostError
+from ray.exceptions import ActorDiedError, ObjectLostError
 from torch import nn
 
-from parle_ray.chaos import full_disk, injector, kinds, local_cluster
+from parle_ray.chaos import fixture, full_disk, injector, kinds, local_cluster
 from parle_ray.chaos.kinds import KINDS, Mishap, at_work, marks
 from parle_ray.chaos.schedule import Fault, storm
 from parle_ray.chaos.show import fault_lines, table
@@ -234,6 +234,32 @@ def test_only_what_happened_counts_and_who_is_away_holds_nobody_up(monkeypatch):
         (away, "the run was over"),
     ]
     assert chaos.seen[0].ranks == {1}
+
+
+def test_a_round_waits_for_a_fault_that_is_due_and_whose_target_comes_back(monkeypatch):
+    away = iter(["died", "none", "none", "late", ""])
+
+    def inside(actor, function, *args, timeout=0.0):
+        if function is KINDS["stop"].strike and actor == "died":
+            raise ActorDiedError
+        return actor != "late"
+
+    def actor(role):
+        found = next(away)
+        if found == "none":
+            raise LookupError(role)
+        return found
+
+    monkeypatch.setattr(injector, "_inside", inside)
+    monkeypatch.setattr(fixture, "HOLD_S", 30.0)
+    chaos = fixture.Faults(run="run")
+    monkeypatch.setattr(chaos, "_actor", actor)
+    chaos.stop(rank=0, round=1, seconds=1.0)
+    chaos.stop(rank=0, round=2, seconds=1.0)
+    chaos.after_report(None, [{"round": 1, "num_rounds": 9}], None)
+    assert [one.why_not for one in chaos.struck] == [""]
+    chaos.after_report(None, [{"round": 9, "num_rounds": 9}], None)
+    chaos.close()
 
 
 SEEN = [

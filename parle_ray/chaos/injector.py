@@ -94,13 +94,18 @@ class Injector(UserCallback):
                 self._wait(lambda: False, LOOK_S)
 
     def _struck(self, fault: Fault, why_not: str) -> None:
-        self.struck.append(Struck(fault, *self._sent, why_not))
+        with self._news:
+            self.struck.append(Struck(fault, *self._sent, why_not))
+            self._news.notify_all()
+
+    def _num_due(self) -> int:
+        return sum(fault.round <= self.seen[-1].round for fault in self.faults)
 
     def _sends(self) -> None:
         self._sent = time.monotonic(), self.seen[-1].round
 
     def _strike(self, fault: Fault) -> str | None:
-        """None if its target is not at work; else why it did not happen, or an empty string."""
+        """None if there is no target at work; else why it did not happen, or an empty string."""
         kind, sent = KINDS[fault.kind], False
         self._sends()
         try:
@@ -115,9 +120,8 @@ class Injector(UserCallback):
                 threading.Thread(target=self._renew, name="renew", daemon=True).start()
             return self._wait_for_mark(actor, before) if kind.waits else ""
         except ENDED:
-            if not sent:
-                return None
-            return "" if kind.ends else "its process was lost meanwhile"
+            # Of what waits in a process that is lost by something else, nothing has happened.
+            return "" if sent and kind.ends else None
         except (GetTimeoutError, LookupError):
             return "no answer" if sent else None
 
