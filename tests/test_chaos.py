@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ObjectLostError
 from torch import nn
 
-from parle_ray.chaos import fixture, full_disk, injector, kinds, local_cluster
+from parle_ray.chaos import full_disk, injector, kinds, local_cluster
 from parle_ray.chaos.kinds import KINDS, Mishap, at_work, marks
 from parle_ray.chaos.schedule import Fault, storm
 from parle_ray.chaos.show import fault_lines, table
@@ -236,30 +236,23 @@ def test_only_what_happened_counts_and_who_is_away_holds_nobody_up(monkeypatch):
     assert chaos.seen[0].ranks == {1}
 
 
-def test_a_round_waits_for_a_fault_that_is_due_and_whose_target_comes_back(monkeypatch):
-    away = iter(["died", "none", "none", "late", ""])
+def test_a_fault_that_was_lost_with_its_process_strikes_the_next(monkeypatch):
+    hit, names = threading.Event(), iter(["died", "late", "at work"])
 
     def inside(actor, function, *args, timeout=0.0):
-        if function is KINDS["stop"].strike and actor == "died":
-            raise ActorDiedError
+        if function is KINDS["stop"].strike:
+            if actor == "died":
+                raise ActorDiedError
+            hit.set()
         return actor != "late"
 
-    def actor(role):
-        found = next(away)
-        if found == "none":
-            raise LookupError(role)
-        return found
-
     monkeypatch.setattr(injector, "_inside", inside)
-    monkeypatch.setattr(fixture, "HOLD_S", 30.0)
-    chaos = fixture.Faults(run="run")
-    monkeypatch.setattr(chaos, "_actor", actor)
-    chaos.stop(rank=0, round=1, seconds=1.0)
-    chaos.stop(rank=0, round=2, seconds=1.0)
+    chaos = injector.Injector([Fault(kind="stop", rank=0, round=1)], run="run")
+    monkeypatch.setattr(chaos, "_actor", lambda role: next(names))
     chaos.after_report(None, [{"round": 1, "num_rounds": 9}], None)
-    assert [one.why_not for one in chaos.struck] == [""]
-    chaos.after_report(None, [{"round": 9, "num_rounds": 9}], None)
+    assert hit.wait(30)
     chaos.close()
+    assert [one.why_not for one in chaos.struck] == [""]
 
 
 SEEN = [

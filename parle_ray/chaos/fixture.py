@@ -19,23 +19,14 @@ from parle_ray.chaos.schedule import Fault
 from parle_ray.chaos.verdict import broken
 
 PAUSE_S = 30.0
-HOLD_S = 1.0
-"""How long a round is held back for a fault that is due, lest a short run be over before it."""
 
 
 class Faults(Injector):
     """The faults of one run; also its callback. Each strikes when `round` rounds are closed.
 
-    The run has to allow for losses: `FailureConfig(max_failures=-1)`. While a fault is due and its
-    target is not at work, it goes slowly.
+    The run has to allow for losses, `FailureConfig(max_failures=-1)`, and to be long enough: who
+    was struck is away for some seconds, and a next fault waits for it while others close rounds.
     """
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any
-    ) -> None:
-        """A round was closed; the next waits a little while a fault is due."""
-        super().after_report(run_context, metrics, checkpoint)
-        self._wait(lambda: len(self.struck) >= self._num_due(), HOLD_S)
 
     def kill(self, *, rank: int, round: int) -> None:
         """SIGKILL to a replica."""

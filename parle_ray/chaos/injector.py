@@ -94,12 +94,7 @@ class Injector(UserCallback):
                 self._wait(lambda: False, LOOK_S)
 
     def _struck(self, fault: Fault, why_not: str) -> None:
-        with self._news:
-            self.struck.append(Struck(fault, *self._sent, why_not))
-            self._news.notify_all()
-
-    def _num_due(self) -> int:
-        return sum(fault.round <= self.seen[-1].round for fault in self.faults)
+        self.struck.append(Struck(fault, *self._sent, why_not))
 
     def _sends(self) -> None:
         self._sent = time.monotonic(), self.seen[-1].round
