@@ -34,7 +34,7 @@ class Apart(Together):
         self._group.swap(mine, pieces)
         pieces[index] = mine[index]
         parts[index].copy_(mean_of(pieces))
-        self._share(parts)
+        self._sums.share(parts)
         return whole
 
 

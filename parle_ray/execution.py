@@ -33,6 +33,8 @@ class Execution:
             itself.
         num_microbatches: the layers of the module are divided among the processes, and every
             mini-batch goes through them in so many parts (a pipeline). None: each has all layers.
+        num_pipelines: the processes are so many pipelines, each with all layers and its part of the
+            micro-batches.
     """
 
     device: str | None = None
@@ -44,6 +46,7 @@ class Execution:
     shard_state: bool = False
     shard_parameters: bool = False
     num_microbatches: int | None = None
+    num_pipelines: int = 1
 
     def __post_init__(self) -> None:
         if self.autocast not in (None, "bfloat16"):
@@ -61,6 +64,12 @@ class Execution:
             raise InputError(
                 f"{self.shared_by[-1]}: a replica of one process has nobody to share with; set "
                 "num_processes, or leave it out"
+            )
+        if self.num_pipelines < 1 or (self.num_pipelines > 1 and not self._has_pipelines):
+            raise InputError(
+                f"num_pipelines must be >= 1, and num_processes={self.num_processes} so many times "
+                f"2 or more, and num_microbatches={self.num_microbatches} as many at least; got "
+                f"{self.num_pipelines}"
             )
         if len(self.shared_by) > 1:
             raise InputError(
@@ -82,6 +91,11 @@ class Execution:
     def divides_module(self) -> bool:
         """Whether no process of a replica has the whole module."""
         return self.shard_parameters or self.num_microbatches is not None
+
+    @property
+    def _has_pipelines(self) -> bool:
+        length, rest = divmod(self.num_processes, self.num_pipelines)
+        return length > 1 and not rest and self.num_pipelines <= (self.num_microbatches or 0)
 
     @property
     def num_parts(self) -> int:

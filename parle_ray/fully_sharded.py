@@ -37,7 +37,7 @@ class FullySharded(Sharing):
 
     def __init__(self, group: TorchGroup) -> None:
         super().__init__(group)
-        self._sum_shards = SumShards(group, self._add)
+        self._sum_shards = SumShards(group, self._sums.add)
         self._gather_shards, self._torchs = GatherShards(group), group.torchs
 
     def divide(self, flat: FlatModule, device: torch.device) -> FlatModule:

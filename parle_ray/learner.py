@@ -88,7 +88,8 @@ class Learner:
             self._seat = rank * size + index, task.num_replicas * size
         else:
             parts = task.execution.num_parts
-            self.team, self._index = Alone(parts) if parts > 1 else Team(), 0
+            alone = Alone(parts, task.execution.num_pipelines) if parts > 1 else Team()
+            self.team, self._index = alone, 0
             self._seat = rank, task.num_replicas
         self._device = task.execution.resolve_device()
         on_host = joins and task.execution.divides_module

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from parle_ray.among import Among
 from parle_ray.errors import InputError
 from parle_ray.generators import set_torch_state, torch_state
 from parle_ray.stages import FIELD
-from parle_ray.team import Group
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MOST_DIMENSIONS = 8
@@ -22,7 +22,7 @@ class Line:
     torch's random numbers, with which the next process goes on.
     """
 
-    def __init__(self, group: Group, device: torch.device) -> None:
+    def __init__(self, group: Among, device: torch.device) -> None:
         self._group, self._device = group, device
         self._before, self._after = group.index - 1, group.index + 1
         self._underway: list[Callable[[], None]] = []

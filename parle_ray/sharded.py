@@ -37,7 +37,7 @@ class Sharing(Together):
     Whole replies are cut and whole pushes put together in the first process alone.
 
     Attributes:
-        shares: of all processes, in their order.
+        shares: of the processes, in their order; where there are more, they begin again.
     """
 
     shares: Sequence[Share]
@@ -45,7 +45,7 @@ class Sharing(Together):
     @property
     def share(self) -> Share:
         """This process's."""
-        return self.shares[self._group.index]
+        return self._share_of(self._group.index)
 
     def part_of(self, flat: FlatModule, inner: Optimizer) -> tuple[FlatModule, Stateful]:
         """What the algorithm sees of the module, and the state of its part of the optimiser."""
@@ -60,20 +60,25 @@ class Sharing(Together):
         if self.on_host:
             own = own.cpu()
         size, nothing = self._group.size, own[:0]
+        count = len(self.shares)
         if not self.leads:
-            self._group.swap([own, *[nothing] * (size - 1)], [nothing] * size)
+            given = own if self._group.index < count else nothing
+            self._group.swap([given, *[nothing] * (size - 1)], [nothing] * size)
             return own
         vector = own.new_empty(sum(map(len, self.shares)))
         pieces = [share.of(vector) for share in self.shares]
-        self._group.swap([nothing] * size, pieces)
+        self._group.swap([nothing] * size, [*pieces, *[nothing] * (size - count)])
         self.share.put(own, vector)
         for share, piece in zip(self.shares[1:], pieces[1:], strict=True):
             if not share.is_one:
                 share.put(piece, vector)
         return vector
 
+    def _share_of(self, index: int) -> Share:
+        return self.shares[index % len(self.shares)]
+
     def _hand_out(self, vector: Tensor) -> None:
-        pieces = [share.of(vector) for share in self.shares]
+        pieces = [self._share_of(index).of(vector) for index in range(self._group.size)]
         self._group.swap(pieces, [vector[:0]] * len(pieces))
 
     def _handed(self, like: Tensor) -> Tensor:
@@ -97,10 +102,10 @@ class Stretches(Sharing):
         return super().part_of(Stretch(flat, self._parts[self._group.index]), inner)
 
     def gather(self, vector: Tensor) -> None:
-        self._share([vector[part] for part in self._parts])
+        self._sums.share([vector[part] for part in self._parts])
 
-    def _sum(self, gradient: Tensor) -> None:
-        self._add([gradient[part] for part in self._parts])
+    def _add(self, gradient: Tensor) -> None:
+        self._sums.add([gradient[part] for part in self._parts])
 
 
 class Stretch(FlatModule):

@@ -7,16 +7,18 @@ the other (`Alone`) comes to the bits of several (`Together`).
 Source: Yadan et al., arXiv 1312.5853, the data-parallel scheme, inside a replica.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from parle_ray.equations import piece
 from parle_ray.execution import map_tensors, num_samples
 from parle_ray.flat import FlatModule
 from parle_ray.generators import reseeded
 from parle_ray.replica import Reply
+from parle_ray.sums import Sums, Swapping
 
 Backward = Callable[[Any], Tensor]
 """Adds the gradient of the loss on a batch to the flat gradient; the loss, without its graph."""
@@ -24,18 +26,12 @@ REPLY, RESTART, NOTHING = range(3)
 """What the first process tells the others of the reply that they wait for."""
 
 
-class Group(Protocol):
-    """The processes of one replica and no others; each has an index.
+class Group(Swapping, Protocol):
+    """The processes of one replica and no others.
 
     Raises:
         TeamBroken: from every method: one of the others is gone, or too late.
     """
-
-    index: int
-    size: int
-
-    def swap(self, gives: Sequence[Tensor], takes: Sequence[Tensor]) -> None:
-        """Give process j `gives[j]` and fill `takes[j]` by what it gives; not with oneself."""
 
     def broadcast(self, tensor: Tensor) -> None:
         """Fill it, in all others, by what it is in the first."""
@@ -94,17 +90,26 @@ class Team:
 
 
 class Alone(Team):
-    """All parts in this process, one after the other."""
+    """All parts in this process, one after the other.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    Args:
+        size: how many there are.
+        num_pipelines: which add up their parts before they are added up.
+    """
+
+    def __init__(self, size: int, num_pipelines: int = 1) -> None:
+        self._size, self._num_pipelines = size, num_pipelines
 
     def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
         seed, total, loss = draw_seed(), torch.zeros_like(gradient), no_loss(gradient)
-        for index in range(self._size):
-            loss += _part(index, self._size, seed, gradient, batch, backward)
-            total.add_(gradient)
-            gradient.zero_()
+        for pipeline in range(self._num_pipelines):
+            subtotal, told = torch.zeros_like(gradient), no_loss(gradient)
+            for index in turns(pipeline, self._num_pipelines, self._size):
+                told += _part(index, self._size, seed, gradient, batch, backward)
+                subtotal.add_(gradient)
+                gradient.zero_()
+            loss += told
+            total.add_(subtotal)
         gradient.copy_(total)
         return loss
 
@@ -114,13 +119,13 @@ class Together(Team):
 
     def __init__(self, group: Group) -> None:
         self._group = group
+        self._sums = Sums(group)
         self.leads = group.index == 0
-        self._pieces = torch.empty(0)
 
     def gradient(self, gradient: Tensor, batch: Any, backward: Backward) -> Tensor:
         index, size = self._group.index, self._group.size
         loss = _part(index, size, draw_seed(), gradient, batch, backward)
-        self._sum(gradient)
+        self._add(gradient)
         return loss
 
     def losses(self, losses: Tensor) -> Tensor:
@@ -172,29 +177,8 @@ class Together(Team):
         self._group.broadcast(vector)
         return vector
 
-    def _sum(self, gradient: Tensor) -> None:
-        """Add up the parts, each process a stretch of them, and put the sums together.
-
-        An all-reduce sends as much. This one adds in the order of the parts, on any network.
-        """
-        stretches = gradient.tensor_split(self._group.size)
-        self._add(stretches)
-        self._share(stretches)
-
-    def _add(self, stretches: Sequence[Tensor]) -> None:
-        index, size = self._group.index, self._group.size
-        own = stretches[index]
-        if self._pieces.shape != (size, len(own)):
-            self._pieces = own.new_empty(size, len(own))
-        self._pieces[index] = own
-        self._group.swap(stretches, self._pieces.unbind())
-        own.zero_()
-        for piece in self._pieces:
-            own += piece
-
-    def _share(self, stretches: Sequence[Tensor]) -> None:
-        own = stretches[self._group.index]
-        self._group.swap([own] * self._group.size, stretches)
+    def _add(self, gradient: Tensor) -> None:
+        self._sums.sum(gradient)
 
 
 def cut(batch: Any, index: int, size: int) -> tuple[Any, float]:
@@ -212,6 +196,12 @@ def cut(batch: Any, index: int, size: int) -> tuple[Any, float]:
         return tensor[start:stop] if tensor.dim() and len(tensor) == whole else tensor
 
     return map_tensors(rows, batch), (stop - start) / whole
+
+
+def turns(pipeline: int, num_pipelines: int, num_microbatches: int) -> range:
+    """The micro-batches that go through one of several pipelines."""
+    own = piece(pipeline, num_pipelines, num_microbatches)
+    return range(own.start, own.stop)
 
 
 def _part(

@@ -32,10 +32,10 @@ class ThreadGroup:
 
     def swap(self, gives: Sequence[Tensor], takes: Sequence[Tensor]) -> None:
         for other in range(self.size):
-            if other != self.index:
+            if other != self.index and gives[other].numel():
                 self._give(other, gives[other])
         for other in range(self.size):
-            if other != self.index:
+            if other != self.index and takes[other].numel():
                 self._take(other, takes[other])
 
     def broadcast(self, tensor: Tensor) -> None:

@@ -147,6 +147,16 @@ def test_a_schedule_without_a_length_is_refused_when_it_is_asked() -> None:
             {"num_processes": 2, "shard_parameters": True, "num_microbatches": 4},
             "shard_parameters and num_microbatches: give one of them",
         ),
+        *(
+            (options | {"num_pipelines": 2}, "num_pipelines must be >= 1, and num_processes=")
+            for options in (
+                {"num_processes": 4},
+                {"num_processes": 2, "num_microbatches": 4},
+                {"num_processes": 5, "num_microbatches": 4},
+                {"num_processes": 4, "num_microbatches": 1},
+            )
+        ),
+        ({"num_pipelines": 0}, "num_pipelines must be >= 1"),
     ],
 )
 def test_an_execution_that_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:

@@ -83,8 +83,10 @@ def start(ours: Task, group: Group | None, first: int = 0, state: Any = None) ->
     """One process of a replica, or all of it."""
     learner = Learner(ours, 0, joins=group is not None)
     if group is not None:
-        assert ours.execution.num_microbatches is not None
-        learner.join(Pipeline(group, learner, ours.execution.num_microbatches))
+        execution = ours.execution
+        assert execution.num_microbatches is not None
+        pipes = execution.num_microbatches, execution.num_pipelines
+        learner.join(Pipeline(group, learner, *pipes))
     return begin(learner, ours, first, state)
 
 
@@ -116,12 +118,42 @@ def test_every_strategy_has_the_bits_of_one_process(
     told = together(size, partial(walk, ours))
     assert same(told[0][0], pushes)
     assert [it[1] for it in told] == [losses] * size
-    joined = join_states([state for *_, state, _ in told], told[0][3])
-    for part in ("vector", "strategy", "inner", "buffers"):
-        mine, theirs = (unpack_tree(state[part]) for state in (joined, whole))
-        torch.testing.assert_close(mine, theirs, rtol=0.0, atol=0.0)
+    joined = check_state(told, whole, ("vector", "strategy", "inner", "buffers"))
     on, *_ = walk(ours, None, 2, joined)
     resumed = together(size, partial(walk, ours, first=2, state=joined))
+    assert same(resumed[0][0], on)
+
+
+def check_state(told: list[Any], whole: Any, parts: tuple[str, ...]) -> Any:
+    """The state of all processes is that of one, in these parts."""
+    shares = told[0][3]
+    joined = join_states([state for *_, state, _ in told][: len(shares)], shares)
+    for part in parts:
+        mine, theirs = (unpack_tree(state[part]) for state in (joined, whole))
+        torch.testing.assert_close(mine, theirs, rtol=0.0, atol=0.0)
+    return joined
+
+
+@pytest.mark.parametrize(
+    ("num_pipelines", "length", "num_microbatches"), [(2, 2, 4), (2, 2, 3), (3, 2, 5), (2, 3, 2)]
+)
+def test_pipelines_beside_each_other_have_the_bits_of_one_process(
+    num_pipelines: int, length: int, num_microbatches: int
+) -> None:
+    """All but the running statistics of batch norm, which are those of the first pipeline."""
+    execution = Execution(
+        num_processes=num_pipelines * length,
+        num_microbatches=num_microbatches,
+        num_pipelines=num_pipelines,
+    )
+    ours = given(execution=execution)
+    pushes, losses, whole, _ = walk(ours)
+    told = together(num_pipelines * length, partial(walk, ours))
+    assert same(told[0][0], pushes)
+    assert all(it[1] == losses for it in told)
+    joined = check_state(told, whole, ("vector", "strategy", "inner"))
+    on, *_ = walk(ours, None, 2, joined)
+    resumed = together(num_pipelines * length, partial(walk, ours, first=2, state=joined))
     assert same(resumed[0][0], on)
 
 

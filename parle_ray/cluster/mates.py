@@ -127,7 +127,7 @@ def join_team(learner: Learner, group: TorchGroup, task: Task) -> Together:
     if task.strategy.walks_apart:
         team = Apart(group)
     elif execution.num_microbatches:
-        team = Pipeline(group, learner, execution.num_microbatches)
+        team = Pipeline(group, learner, execution.num_microbatches, execution.num_pipelines)
     elif execution.shard_parameters:
         team = FullySharded(group)
     else:
@@ -231,7 +231,7 @@ class Mates:
         if not isinstance(team, Sharing):
             return state | {"others": self._answers()}
         states = [state | {"end": {}}, *self._answers()]
-        return join_states(states, team.shares) | {"end": state["end"]}
+        return join_states(states[: len(team.shares)], team.shares) | {"end": state["end"]}
 
     def why(self, broken: TeamBroken) -> Exception:
         """What has become of who is gone, in a form that the driver understands."""

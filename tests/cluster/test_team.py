@@ -22,6 +22,7 @@ TWO = Execution(num_processes=2)
 STATE, FSDP = replace(TWO, shard_state=True), replace(TWO, shard_parameters=True)
 PIPE = replace(TWO, num_microbatches=4)
 LONG = replace(PIPE, num_processes=3)
+HYBRID = replace(PIPE, num_processes=4, num_pipelines=2)
 
 
 @pytest.mark.nightly
@@ -37,9 +38,10 @@ LONG = replace(PIPE, num_processes=3)
         pytest.param("sgd", FSDP, id="sgd-fsdp"),
         pytest.param("parle", PIPE, id="parle-pipeline"),
         pytest.param("sgd", PIPE, id="sgd-pipeline"),
+        pytest.param("parle", HYBRID, id="parle-hybrid"),
     ],
 )
-def test_two_processes_a_replica_end_with_the_bits_of_simulate(
+def test_replicas_of_several_processes_end_with_the_bits_of_simulate(
     trainer: Any, name: str, execution: Execution
 ) -> None:
     """Cut off in the middle, and gone on with."""
@@ -62,6 +64,7 @@ def test_two_processes_a_replica_end_with_the_bits_of_simulate(
         pytest.param(signal.SIGKILL, FSDP, id="killed-fsdp"),
         pytest.param(signal.SIGKILL, PIPE, id="killed-pipeline"),
         pytest.param(signal.SIGKILL, LONG, id="killed-of-three", marks=pytest.mark.nightly),
+        pytest.param(signal.SIGKILL, HYBRID, id="killed-of-four", marks=pytest.mark.nightly),
     ],
 )
 def test_a_killed_process_takes_its_replica_with_it_and_no_other(
