@@ -276,6 +276,8 @@ def test_quick_is_three_methods_two_replicas_two_rates_and_one_seed_unless_told_
     quick = read(["--quick"], "")
     assert (len(quick.methods), quick.seeds, len(quick.setup.rates)) == (3, 1, 2)
     assert quick.setup.budget == Budget(num_replicas=2, batch_size=128, steps=250)
+    timed = read(["--quick", "--evaluations", "1"], "").setup
+    assert timed.configure(case("parle")).evaluate_every == 20, "after the last round alone"
     told = read(["--quick", "--seeds", "2", "--num_replicas", "3", "--methods", "parle"], "")
     assert (told.methods, told.seeds, told.setup.budget.num_replicas) == (("parle",), 2, 3)
 

@@ -72,8 +72,9 @@ def read(argv: Sequence[str], description: str) -> Settings:
     n = given.num_replicas or (QUICK_REPLICAS if given.quick else config.num_replicas)
     config = replace(config, num_replicas=n)
     default = f"compare_{name}_{scale:g}" + ("_quick" if given.quick else "")
+    setup = make_setup(config, scale, quick=given.quick)
     return Settings(
-        setup=make_setup(config, scale, quick=given.quick),
+        setup=replace(setup, evaluations=given.evaluations or setup.evaluations),
         methods=methods,
         seeds=given.seeds or (1 if given.quick else 3),
         out=given.out or Path("bench_results") / default,
@@ -136,6 +137,11 @@ def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     parser.add_argument("--lr", type=_number, help="of all methods: search none")
     parser.add_argument("--lengths", help="also make runs of these parts of the budget: 0.25,0.5")
     parser.add_argument("--search_length", help="of the search's runs, a part of the budget: 1")
+    parser.add_argument(
+        "--evaluations",
+        type=positive,
+        help="of each run, about: 12; with 1 none of ours takes the cores while it is timed",
+    )
     parser.add_argument("--quick", action="store_true", help="minutes: three methods, one seed")
     return _common(parser).read(argv)
 
