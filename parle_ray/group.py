@@ -90,7 +90,7 @@ class TorchGroup:
             if tensors[other].numel()
         ]
         with _explained():
-            for work in distributed.batch_isend_irecv(calls):
+            for work in distributed.batch_isend_irecv(calls) if calls else ():
                 work.wait()
 
     def broadcast(self, tensor: Tensor) -> None:

@@ -194,6 +194,17 @@ def test_random_numbers_are_those_of_one_process(processes: Processes, how: dict
     assert told == loss
 
 
+def nothing_to_say(group: Group) -> None:
+    """As a process of a later pipeline, when the first process puts a push together."""
+    nothing = [torch.empty(0)] * group.size
+    group.swap(nothing, nothing)
+
+
+@pytest.mark.timeout(240)
+def test_a_process_may_have_nothing_to_swap(processes: Processes) -> None:
+    assert processes(nothing_to_say) == [None, None]
+
+
 def elements(group: Group, ours: Task) -> tuple[int, int]:
     return after_a_round(start(ours, group))
 
