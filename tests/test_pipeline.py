@@ -114,24 +114,24 @@ def test_every_strategy_has_the_bits_of_one_process(
     """Of ten examples a micro-batch of four gets two or three."""
     execution = Execution(num_processes=size, num_microbatches=num_microbatches)
     ours = given(name, execution=execution)
+    check_bits(ours, ("vector", "strategy", "inner", "buffers"))
+
+
+def check_bits(ours: Task, parts: tuple[str, ...]) -> None:
+    """Processes and one come to the same pushes, losses and parts of the state, and go on so."""
+    size = ours.execution.num_processes
     pushes, losses, whole, _ = walk(ours)
     told = together(size, partial(walk, ours))
     assert same(told[0][0], pushes)
     assert [it[1] for it in told] == [losses] * size
-    joined = check_state(told, whole, ("vector", "strategy", "inner", "buffers"))
-    on, *_ = walk(ours, None, 2, joined)
-    resumed = together(size, partial(walk, ours, first=2, state=joined))
-    assert same(resumed[0][0], on)
-
-
-def check_state(told: list[Any], whole: Any, parts: tuple[str, ...]) -> Any:
-    """The state of all processes is that of one, in these parts."""
     shares = told[0][3]
     joined = join_states([state for *_, state, _ in told][: len(shares)], shares)
     for part in parts:
         mine, theirs = (unpack_tree(state[part]) for state in (joined, whole))
         torch.testing.assert_close(mine, theirs, rtol=0.0, atol=0.0)
-    return joined
+    on, *_ = walk(ours, None, 2, joined)
+    resumed = together(size, partial(walk, ours, first=2, state=joined))
+    assert same(resumed[0][0], on)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +146,7 @@ def test_pipelines_beside_each_other_have_the_bits_of_one_process(
         num_microbatches=num_microbatches,
         num_pipelines=num_pipelines,
     )
-    ours = given(execution=execution)
-    pushes, losses, whole, _ = walk(ours)
-    told = together(num_pipelines * length, partial(walk, ours))
-    assert same(told[0][0], pushes)
-    assert all(it[1] == losses for it in told)
-    joined = check_state(told, whole, ("vector", "strategy", "inner"))
-    on, *_ = walk(ours, None, 2, joined)
-    resumed = together(num_pipelines * length, partial(walk, ours, first=2, state=joined))
-    assert same(resumed[0][0], on)
+    check_bits(given(execution=execution), ("vector", "strategy", "inner"))
 
 
 def noisy_net() -> nn.Module:
