@@ -121,9 +121,9 @@ def test_a_run_that_is_kept_is_not_missing_and_is_read_as_it_was(tmp_path: Path)
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path, {"scale": 1, "n": 3})
-    with pytest.raises(InputError, match=r"other settings \(scale\); name another folder"):
-        Store(tmp_path, {"scale": 2, "n": 3})
+    Store(tmp_path, {"config": {"data": {"name": "digits", "root": None}}, "n": 3})
+    with pytest.raises(InputError, match=r"other settings \(config.data.name\); name another"):
+        Store(tmp_path, {"config": {"data": {"name": "mnist"}}, "n": 3})
 
 
 def test_a_run_of_a_part_of_the_budget_has_a_schedule_and_a_file_of_its_own() -> None:
