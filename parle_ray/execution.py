@@ -67,9 +67,9 @@ class Execution:
             )
         if self.num_pipelines < 1 or (self.num_pipelines > 1 and not self._has_pipelines):
             raise InputError(
-                f"num_pipelines must be >= 1, and num_processes={self.num_processes} so many times "
-                f"2 or more, and num_microbatches={self.num_microbatches} as many at least; got "
-                f"{self.num_pipelines}"
+                f"num_pipelines must be >= 1, got {self.num_pipelines}; with p of them set "
+                f"num_processes (now {self.num_processes}) to 2 p, 3 p, ..., as many as a pipeline "
+                f"has stages, and num_microbatches (now {self.num_microbatches}) to p or more"
             )
         if len(self.shared_by) > 1:
             raise InputError(

@@ -148,7 +148,7 @@ def test_a_schedule_without_a_length_is_refused_when_it_is_asked() -> None:
             "shard_parameters and num_microbatches: give one of them",
         ),
         *(
-            (options | {"num_pipelines": 2}, "num_pipelines must be >= 1, and num_processes=")
+            (options | {"num_pipelines": 2}, r"got 2; with p of them set num_processes \(now ")
             for options in (
                 {"num_processes": 4},
                 {"num_processes": 2, "num_microbatches": 4},

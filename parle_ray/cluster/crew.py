@@ -108,7 +108,8 @@ class Crew:
                 asked = ", ".join(f"{v:g} {k}" for k, v in self._resources.items())
                 self._say(
                     f"waiting for {time.monotonic() - began:.0f} s for replicas "
-                    f"{sorted(self._coming)}: each needs {asked}, which other jobs may hold"
+                    f"{sorted(self._coming)}: each needs {asked}, and then imports and builds what "
+                    "it is told to; `ray status` shows whether other jobs hold the former"
                 )
 
     def replace(self, rank: int, why: str | UserCodeError) -> None:
