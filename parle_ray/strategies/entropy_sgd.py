@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import add_proximal_, average_, blocks, nesterov_
+from parle_ray.equations import average_, blocks, nesterov_
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Geometric, Schedule, at
 from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.chain import step_near_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,7 @@ class EntropySGD(Strategy):
         return {"x": master.clone(), "z": master.clone()}
 
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
-        assert y.grad is not None
-        add_proximal_(y.grad, y, state["x"], at(self.gamma, round))
-        inner.step()
+        step_near_(y, state["x"], at(self.gamma, round), inner)
         if self.noise > 0.0:
             scale = self.noise * (2.0 * inner.param_groups[0]["lr"]) ** 0.5
             y.add_(torch.randn_like(y), alpha=scale)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from parle_ray.equations import add_proximal_, average_, blocks, nesterov_, trade_
+from parle_ray.equations import average_, blocks, nesterov_, trade_
 from parle_ray.errors import InputError
 from parle_ray.fold import Pushed
 from parle_ray.schedules import Geometric, Schedule, at
 from parle_ray.strategies.base import State, Strategy
+from parle_ray.strategies.chain import step_near_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +76,7 @@ class Parle(Strategy):
         return {"x": master.clone(), "z": master.clone(), "momentum": torch.zeros_like(master)}
 
     def local_step(self, y: Tensor, state: State, inner: Optimizer, round: int) -> None:
-        assert y.grad is not None
-        add_proximal_(y.grad, y, state["x"], at(self.gamma, round))  # (8a), in the gradient
-        inner.step()  #                                            (8a), the step
+        step_near_(y, state["x"], at(self.gamma, round), inner)  # (8a)
         average_(state["z"], y, self.alpha)  #                     (8b)
 
     def pull(self, y: Tensor, state: State, master: Tensor, round: int) -> None:
