@@ -13,7 +13,7 @@ from parle_ray.equations import fold_
 from parle_ray.learner import Answer, Learner, go
 from parle_ray.replica import Reply
 from parle_ray.task import Task
-from parle_ray.team import Backward, Together
+from parle_ray.team.base import Backward, Together
 
 
 class Apart(Together):

@@ -14,10 +14,10 @@ from parle_ray.execution import moved, num_samples
 from parle_ray.fold import Numbers
 from parle_ray.generators import Generators
 from parle_ray.replica import Reply
-from parle_ray.sharded import make_replica
 from parle_ray.stream import BatchStream
 from parle_ray.task import Task
-from parle_ray.team import Alone, Team
+from parle_ray.team.base import Alone, Team
+from parle_ray.team.sharded import make_replica
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from parle_ray.group import TorchGroup, find_store, open_store
+from parle_ray.team.group import TorchGroup, find_store, open_store
 
 CONTEXT = multiprocessing.get_context("spawn")
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parle_ray.team import TeamBroken
+from parle_ray.team.base import TeamBroken
 from tests.fake_ray import Killed, me
 
 

@@ -12,14 +12,14 @@ from parle_ray.cluster.states import join_states
 from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
-from parle_ray.fully_sharded import FullySharded, units
-from parle_ray.group import TorchGroup
 from parle_ray.learner import Learner
 from parle_ray.models.byte_lm import ByteLM
 from parle_ray.models.lenet import LeNet
 from parle_ray.models.wide_resnet import WideResNet
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
+from parle_ray.team.fully_sharded import FullySharded, units
+from parle_ray.team.group import TorchGroup
 from tests.nets import LENET, SGD, WIDTH, after_a_round, begin, few, rounds, two_rounds, wide
 from tests.problems import task
 from tests.processes import Processes

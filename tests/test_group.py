@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from parle_ray.group import TorchGroup, find_store, open_store
-from parle_ray.team import Alone, Team, TeamBroken, Together
+from parle_ray.team.base import Alone, Team, TeamBroken, Together
+from parle_ray.team.group import TorchGroup, find_store, open_store
 
 SIZE = 3
 CONTEXT = multiprocessing.get_context("spawn")

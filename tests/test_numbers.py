@@ -24,7 +24,7 @@ from parle_ray.strategies import (
     Strategy,
     StreamingDiLoCo,
 )
-from parle_ray.team import Together
+from parle_ray.team.base import Together
 from tests.cuts import Crew
 from tests.problems import START, Pieces, run, sgd, task
 from tests.test_kill_points import fit, one_process  # noqa: F401

@@ -14,10 +14,10 @@ from parle_ray.cluster.wire import unpack_tree
 from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.learner import Learner
-from parle_ray.pipeline import Pipeline
 from parle_ray.strategies import STRATEGIES
 from parle_ray.task import Task
-from parle_ray.team import Group, TeamBroken
+from parle_ray.team.base import Group, TeamBroken
+from parle_ray.team.pipeline import Pipeline
 from tests.nets import LENET, SGD, after_a_round, begin, few, rounds, two_rounds, wide
 from tests.problems import task
 from tests.processes import Processes

@@ -13,9 +13,9 @@ from parle_ray.errors import InputError
 from parle_ray.execution import Execution
 from parle_ray.learner import Learner
 from parle_ray.replica import Reply
-from parle_ray.sharded import Stretches
 from parle_ray.strategies import STRATEGIES, EntropySGD, HierarchicalParle, Rotation
-from parle_ray.team import Group
+from parle_ray.team.base import Group
+from parle_ray.team.sharded import Stretches
 from tests.problems import NUM_PARAMS, Pieces, task
 from tests.test_team import together
 

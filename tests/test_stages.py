@@ -14,7 +14,7 @@ from parle_ray.models.lenet import LeNet
 from parle_ray.models.mlp import MLP
 from parle_ray.models.small_cnn import SmallCNN
 from parle_ray.models.wide_resnet import WideResNet
-from parle_ray.stages import Stage, layers_of, stages
+from parle_ray.team.stages import Stage, layers_of, stages
 
 IMAGES = (3, 24, 24)
 

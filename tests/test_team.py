@@ -14,7 +14,7 @@ from parle_ray.cluster.placement import replica_resources
 from parle_ray.execution import Execution
 from parle_ray.replica import Reply
 from parle_ray.strategies import STRATEGIES, LocalSGD
-from parle_ray.team import Alone, NoReply, Team, Together, cut
+from parle_ray.team.base import Alone, NoReply, Team, Together, cut
 from tests.problems import run, sgd
 from tests.team import Meeting, ThreadGroup
 

@@ -14,7 +14,7 @@ from ray.exceptions import (
 )
 
 from parle_ray.errors import InputError, UserCodeError
-from parle_ray.team import TeamBroken
+from parle_ray.team.base import TeamBroken
 
 
 class Hangs(RayError):

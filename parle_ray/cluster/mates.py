@@ -22,13 +22,13 @@ from parle_ray.cluster.states import VECTORS, join_states
 from parle_ray.cluster.wire import pack_tree, unpack_tree, view_all
 from parle_ray.deputies import Apart
 from parle_ray.errors import InputError, UserCodeError
-from parle_ray.fully_sharded import FullySharded
-from parle_ray.group import TorchGroup, find_store, open_store
 from parle_ray.learner import Learner
-from parle_ray.pipeline import Pipeline
-from parle_ray.sharded import Sharing, Stretches
 from parle_ray.task import Task
-from parle_ray.team import NoReply, Team, TeamBroken, Together
+from parle_ray.team.base import NoReply, Team, TeamBroken, Together
+from parle_ray.team.fully_sharded import FullySharded
+from parle_ray.team.group import TorchGroup, find_store, open_store
+from parle_ray.team.pipeline import Pipeline
+from parle_ray.team.sharded import Sharing, Stretches
 
 GONE_S = 5.0
 """How long Ray may take to learn why a process does not answer."""

@@ -30,7 +30,7 @@ from parle_ray.moving import length
 from parle_ray.replica import Reply
 from parle_ray.stretches import is_finite, starts
 from parle_ray.task import Task
-from parle_ray.team import TeamBroken
+from parle_ray.team.base import TeamBroken
 
 
 class ReplicaActor:

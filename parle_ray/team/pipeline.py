@@ -18,15 +18,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from parle_ray.among import Among
 from parle_ray.flat import FlatModule
 from parle_ray.generators import reseeded
-from parle_ray.line import Line
-from parle_ray.sharded import Sharing
-from parle_ray.stages import Stage, stages
-from parle_ray.stand_ins import End, entry
-from parle_ray.sums import Sums
-from parle_ray.team import Backward, Group, cut, draw_seed, no_loss, turns
+from parle_ray.team.among import Among
+from parle_ray.team.base import Backward, Group, cut, draw_seed, no_loss, turns
+from parle_ray.team.line import Line
+from parle_ray.team.sharded import Sharing
+from parle_ray.team.stages import Stage, stages
+from parle_ray.team.stand_ins import End, entry
+from parle_ray.team.sums import Sums
 
 
 class Work(Protocol):

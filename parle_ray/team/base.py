@@ -18,7 +18,7 @@ from parle_ray.execution import map_tensors, num_samples
 from parle_ray.flat import FlatModule
 from parle_ray.generators import reseeded
 from parle_ray.replica import Reply
-from parle_ray.sums import Sums, Swapping
+from parle_ray.team.sums import Sums, Swapping
 
 Backward = Callable[[Any], Tensor]
 """Adds the gradient of the loss on a batch to the flat gradient; the loss, without its graph."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed
 from torch._C._distributed_c10d import Store, TCPStore
 
-from parle_ray.team import TeamBroken
+from parle_ray.team.base import TeamBroken
 
 TIMEOUT_S = 600.0
 """How long a process waits for the others: a model may have to be compiled in one of them."""

@@ -18,12 +18,12 @@ from parle_ray.errors import InputError
 from parle_ray.execution import num_samples
 from parle_ray.flat import FlatModule
 from parle_ray.generators import reseeded
-from parle_ray.group import TorchGroup
 from parle_ray.partial import Partial
-from parle_ray.sharded import Sharing, Stateful
 from parle_ray.share import Share
 from parle_ray.spread import SpreadModule
-from parle_ray.team import Backward, cut, draw_seed, no_loss
+from parle_ray.team.base import Backward, cut, draw_seed, no_loss
+from parle_ray.team.group import TorchGroup
+from parle_ray.team.sharded import Sharing, Stateful
 
 FIELD = "execution.shard_parameters"
 WHOLE_ONLY = ("Adafactor", "LBFGS", "Muon", "SparseAdam")

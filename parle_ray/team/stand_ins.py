@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from parle_ray.errors import InputError
-from parle_ray.stages import FIELD
+from parle_ray.team.stages import FIELD
 
 UNCALLED = f"{FIELD}: loss_fn must call the module that it is given"
 

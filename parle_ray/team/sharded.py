@@ -21,7 +21,7 @@ from parle_ray.replica import Replica, Reply
 from parle_ray.share import Share
 from parle_ray.stretches import stretches
 from parle_ray.task import Task
-from parle_ray.team import Team, Together
+from parle_ray.team.base import Team, Together
 
 
 class Stateful(Protocol):

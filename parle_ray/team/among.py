@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from parle_ray.team import Group
+from parle_ray.team.base import Group
 
 
 class Among:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from parle_ray.among import Among
 from parle_ray.errors import InputError
 from parle_ray.generators import set_torch_state, torch_state
-from parle_ray.stages import FIELD
+from parle_ray.team.among import Among
+from parle_ray.team.stages import FIELD
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MOST_DIMENSIONS = 8
