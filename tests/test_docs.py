@@ -160,3 +160,11 @@ def test_the_flatness_of_a_model_of_ones_own_is_measured_as_experiments_md_says(
     }
     exec(block, names)
     assert "{" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_of_ours_that_a_page_names_is_there(name: str) -> None:
+    roots = [ROOT, *(ROOT / folder for folder in ("parle_ray", "jobs", "docs", "dashboards"))]
+    for path in re.findall(r"`((?:\w+/)+\w+\.\w+)`", PAGES[name]):
+        ours = [root / path for root in roots if (root / path.split("/")[0]).is_dir()]
+        assert not ours or any(file.is_file() for file in ours), path

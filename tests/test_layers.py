@@ -1,6 +1,7 @@
 """Imports point one way, and what would be unsafe or unreadable is not there."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_every_layer_is_there() -> None:
     there = {name_of(path) for path in FILES}
     assert set().union(*LAYERS) <= there
     assert set(APART) <= there
+
+
+def test_the_map_of_the_package_has_every_room_in_the_order_of_the_layers() -> None:
+    page = (PACKAGE.parent / "docs" / "contributing.md").read_text()
+    _, _, rest = page.partition("## Where things are\n\n")
+    rows = re.findall(r"^    (\w[\w/]*(?:, \w[\w/]*)*)  ", rest, flags=re.MULTILINE)
+    rooms = [room.rstrip("/") for row in rows for room in row.split(", ")]
+    inside = [room for room in rooms if room not in BESIDE and "/" not in room]
+    assert sorted(inside) == sorted({name_of(path) for path in FILES} - {"__init__", "__main__"})
+    core = [layer_of(room) for room in inside if layer_of(room) < len(LAYERS)]
+    assert core == sorted(core)
 
 
 @each_file
