@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from dashboards.sensitivity import errors
 from jobs import sensitivity
 from jobs.comparison.settings import read_varied
 from jobs.comparison.store import Run, Store
@@ -69,3 +71,12 @@ def test_a_grid_leaves_a_table_its_spreads_and_a_page(
     page = (tmp_path / "report.html").read_text()
     assert page.count("plotly-graph-div") == 1
     assert "25 (default)" in capsys.readouterr().out
+
+
+def test_the_figure_keeps_what_is_far_off_at_its_edge_with_its_number() -> None:
+    near = [0.100, 0.101, 0.102, 0.103, 0.104, 0.100, 0.101, 0.102]
+    seen = pd.Series([*near, 0.15, 0.88, None])
+    told = {"field": "alpha", "default": False, "error": seen, "low": seen, "high": seen}
+    (trace,) = errors(pd.DataFrame({**told, "value": range(len(seen))}), "").data
+    assert list(trace.text) == ["" for _ in near] + ["15.0", "88.0", "diverged"]
+    assert max(trace.y) == trace.y[-1] < 13.0
