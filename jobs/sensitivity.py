@@ -120,7 +120,7 @@ def write(settings: Settings, rows: pd.DataFrame) -> None:
         f"{setup.budget.gradients:,} gradients each, n = {setup.budget.num_replicas}, "
         f"learning rate {learning_rate(setup.config):g}, {settings.seeds} seeds, "
         f"{setup.held_out:,} examples held out. Each panel moves one; the ring is the "
-        "default; bars are 95 % intervals of the mean."
+        "default; bars are 95 % intervals of the mean; a triangle is off the scale."
     )
     shown = pd.DataFrame([cells(row) for row in rows.to_dict("records")])
     page.write(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from jobs.comparison.cases import Case
 from parle_ray.errors import InputError
+from parle_ray.runs.spec import dotted
 
 AnyCase = TypeVar("AnyCase", bound=Case)
 
@@ -64,7 +65,7 @@ class Store:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         file, told = folder / "settings.json", json.loads(json.dumps(settings))
         if file.exists():
-            old, new = _dotted(json.loads(file.read_text())), _dotted(told)
+            old, new = dict(dotted(json.loads(file.read_text()))), dict(dotted(told))
             differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
             if differ:
                 raise InputError(
@@ -124,17 +125,6 @@ def extra_of(metrics: Mapping[str, float]) -> dict[str, float]:
 def _extra(runs: Mapping[Case, Run]) -> list[str]:
     evaluated = [evaluation for run in runs.values() for evaluation in run.evaluations]
     return [name for name in EXTRA if any(name in evaluation for evaluation in evaluated)]
-
-
-def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Every single setting, under the path to it, such as `config.data.batch_size`."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            flat |= {f"{key}.{inner}": single for inner, single in _dotted(value).items()}
-        else:
-            flat[key] = value
-    return flat
 
 
 def _write(file: Path, content: Any) -> None:

@@ -55,7 +55,7 @@ def spec(task: Task, config: Mapping[str, Any], resources: Mapping[str, float]) 
         "numpy": np.__version__,
         "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
     }
-    return dict(_flat(known | own | {"machine": machine}, ""))
+    return dict(dotted(known | own | {"machine": machine}))
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -73,12 +73,13 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+def dotted(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single setting of a tree of mappings, under the path to it, as `data.batch_size`."""
     if not isinstance(tree, Mapping):
         yield path, _plain(tree)
         return
     for key, value in tree.items():
-        yield from _flat(value, f"{path}.{key}" if path else str(key))
+        yield from dotted(value, f"{path}.{key}" if path else str(key))
 
 
 def _plain(value: Any) -> Any:

@@ -20,9 +20,7 @@ def step_near_(y: Tensor, x: Tensor, gamma: float, inner: Optimizer) -> None:
     assert y.grad is not None
     if not scale_free(inner):
         add_proximal_(y.grad, y, x, gamma)
-        inner.step()
-        return
-    if not math.isinf(gamma):
+    elif not math.isinf(gamma):
         y.lerp_(x, inner.param_groups[0]["lr"] / gamma)
     inner.step()
 
